@@ -1,0 +1,3 @@
+//! Entry points of the programs.
+
+pub(crate) mod pop3d;

@@ -1,0 +1,128 @@
+//! One error, three faces: the log line (with path and cause), the wire reply (without them), and
+//! the exit status (`sysexits.h`).
+
+use std::{fmt, io};
+
+/// A result with this crate's error.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// What kind of answer an error calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Another session holds the maildrop: `[IN-USE]` (RFC 2449, section 8.1.2).
+    InUse,
+    /// It may work later: `[SYS/TEMP]` (RFC 3206).
+    Temporary,
+    /// Somebody has to mend it: `[SYS/PERM]` (RFC 3206).
+    Permanent,
+    /// The command line is wrong.
+    Usage,
+    /// The configuration is wrong.
+    Config,
+}
+
+/// What went wrong. `Display` is the log line: `cannot open /var/mail/ann: Permission denied`.
+#[derive(Debug)]
+pub(crate) struct Error {
+    kind: Kind,
+    what: String,
+    cause: Option<io::Error>,
+    told: &'static str,
+}
+
+impl Error {
+    /// An error with the sentence for the log, such as `/var/mail/ann is a directory`.
+    pub(crate) fn new(kind: Kind, what: impl Into<String>) -> Self {
+        let told = match kind {
+            Kind::InUse => "maildrop is in use by another session",
+            Kind::Temporary => "the maildrop is not available now, try again later",
+            Kind::Permanent | Kind::Usage | Kind::Config => {
+                "the maildrop is not available, please tell the administrator"
+            }
+        };
+        Self { kind, what: what.into(), cause: None, told }
+    }
+
+    /// A failed system call: `what` is verb and object, such as `cannot open /var/mail/ann`. Errors that
+    /// may pass (no space, no descriptors, no memory, input and output errors) are temporary, others permanent.
+    pub(crate) fn io(what: impl Into<String>, cause: io::Error) -> Self {
+        use io::ErrorKind as E;
+        let kind = match cause.kind() {
+            E::PermissionDenied | E::NotFound | E::NotADirectory | E::IsADirectory => Kind::Permanent,
+            _ if cause.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32) => Kind::Permanent,
+            _ => Kind::Temporary,
+        };
+        Self { cause: Some(cause), ..Self::new(kind, what) }
+    }
+
+    /// The same error with other words for the client: no path, no cause, no secret.
+    pub(crate) fn tell(mut self, told: &'static str) -> Self {
+        self.told = told;
+        self
+    }
+
+    /// The same error as another kind.
+    pub(crate) fn as_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The kind of answer it calls for.
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What stands behind `-ERR ` on the wire: response code and text.
+    pub(crate) fn reply(&self) -> String {
+        let code = match self.kind {
+            Kind::InUse => "[IN-USE]",
+            Kind::Temporary => "[SYS/TEMP]",
+            Kind::Permanent | Kind::Usage | Kind::Config => "[SYS/PERM]",
+        };
+        format!("{code} {}", self.told)
+    }
+
+    /// The exit status of a program that ends with this error (`sysexits.h`).
+    pub(crate) const fn exit_status(&self) -> u8 {
+        match self.kind {
+            Kind::InUse | Kind::Temporary => 75,
+            Kind::Permanent => 74,
+            Kind::Usage => 64,
+            Kind::Config => 78,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match &self.cause {
+            Some(cause) => write!(f, ": {}", describe(cause)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The system's sentence for an error, without Rust's `(os error 13)`.
+fn describe(cause: &io::Error) -> String {
+    match cause.raw_os_error() {
+        Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
+        None => cause.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_has_three_faces() {
+        let error = Error::io("cannot open /var/mail/ann", io::Error::from_raw_os_error(13));
+        assert_eq!(error.to_string(), "cannot open /var/mail/ann: Permission denied");
+        assert!(error.reply().starts_with("[SYS/PERM] "), "RFC 3206: a fault that stays");
+        assert!(!error.reply().contains("/var/mail"), "paths are not for clients");
+        assert_eq!(error.exit_status(), 74);
+    }
+}

@@ -1,0 +1,30 @@
+//! The library behind the three programs of poptools. One line per module; arrows go down only
+//! (held by `tests/layers.rs`).
+
+#![deny(unsafe_code)]
+
+// Programs: wiring.
+mod app;
+mod cli;
+
+// Processes: who runs as whom, with what.
+mod process;
+mod transport;
+
+// Domain, with input and output.
+mod auth;
+mod maildrop;
+
+// Pure: bytes in, bytes out; no file, socket, clock or environment.
+pub mod protocol;
+pub mod session;
+
+// Ground.
+mod config;
+mod error;
+mod log;
+pub mod secret;
+#[allow(unsafe_code)]
+mod sys;
+
+pub use app::pop3d::main as pop3d_main;

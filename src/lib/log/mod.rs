@@ -1,0 +1,1 @@
+//! The written log: events, escape, sinks.

@@ -1,0 +1,1 @@
+//! The roles: monitor, login process, session process, spool helper.

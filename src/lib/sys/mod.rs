@@ -1,0 +1,9 @@
+//! The only door to the operating system: every system call and every `unsafe` is in here.
+
+pub(crate) mod account;
+pub(crate) mod clock;
+pub(crate) mod crypt;
+pub(crate) mod directory;
+pub(crate) mod file;
+pub(crate) mod lock;
+pub(crate) mod random;
