@@ -5,5 +5,6 @@ pub(crate) mod clock;
 pub(crate) mod crypt;
 pub(crate) mod directory;
 pub(crate) mod file;
+pub(crate) mod host;
 pub(crate) mod lock;
 pub(crate) mod random;

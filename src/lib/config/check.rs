@@ -1,0 +1,74 @@
+//! Values that the types alone do not check: ranges, and what contradicts what.
+
+use super::{Config, defaults};
+use std::path::Path;
+use std::time::Duration;
+
+/// What is wrong with one key.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// As in the file, such as `limits.idle_timeout`.
+    pub(super) key: &'static str,
+    /// The sentence behind it.
+    pub(super) what: String,
+}
+
+/// The first fault of the values.
+pub(super) fn check(config: &Config) -> Result<(), Fault> {
+    fault("hostname", is_hostname(&config.hostname), || {
+        format!("\"{}\" is no host name (letters, digits, - and . only)", config.hostname)
+    })?;
+    absolute("state_dir", &config.state_dir)?;
+    absolute("run_dir", &config.run_dir)?;
+    absolute("xtnd.sendmail", &config.xtnd.sendmail)?;
+    list("maildrop.locks", &config.maildrop.locks)?;
+    list("auth.sources", &config.auth.sources)?;
+    timeout("limits.idle_timeout", config.limits.idle_timeout)?;
+    timeout("limits.login_timeout", config.limits.login_timeout)?;
+    fault("auth.failure_delay", config.auth.failure_delay <= defaults::MAX_FAILURE_DELAY, || {
+        format!("must be at most {} seconds", defaults::MAX_FAILURE_DELAY.as_secs())
+    })?;
+    fault("auth.failure_delay", config.auth.failure_delay < config.limits.login_timeout, || {
+        "must be shorter than limits.login_timeout, or a refused client never gets its answer".to_owned()
+    })?;
+    fault(
+        "limits.max_verifications",
+        config.limits.max_verifications <= defaults::MAX_VERIFICATIONS,
+        || format!("must be at most {}", defaults::MAX_VERIFICATIONS),
+    )?;
+    fault("limits.max_message", config.limits.max_message >= defaults::MIN_MAX_MESSAGE, || {
+        format!("must be at least {} octets", defaults::MIN_MAX_MESSAGE)
+    })
+}
+
+/// Whether a name is fit for the greeting and for a challenge: labels of letters, digits and hyphens
+/// (RFC 1123, section 2.1; design, section 3).
+pub(super) fn is_hostname(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    name.len() <= defaults::HOSTNAME_OCTETS && name.split('.').all(label)
+}
+
+fn fault(key: &'static str, good: bool, what: impl FnOnce() -> String) -> Result<(), Fault> {
+    if good { Ok(()) } else { Err(Fault { key, what: what() }) }
+}
+
+fn absolute(key: &'static str, path: &Path) -> Result<(), Fault> {
+    fault(key, path.is_absolute(), || format!("\"{}\" does not begin with /", path.display()))
+}
+
+fn timeout(key: &'static str, value: Duration) -> Result<(), Fault> {
+    let range = defaults::TIMEOUT_SECONDS;
+    fault(key, range.contains(&value.as_secs()), || {
+        format!("must be {} to {} seconds", range.start(), range.end())
+    })
+}
+
+fn list<T: PartialEq>(key: &'static str, values: &[T]) -> Result<(), Fault> {
+    fault(key, !values.is_empty(), || "must name at least one".to_owned())?;
+    let twice = values.iter().enumerate().any(|(at, value)| values[..at].contains(value));
+    fault(key, !twice, || "names one twice".to_owned())
+}

@@ -1,0 +1,124 @@
+//! Every default and every limit of the configuration, with its reason.
+
+use super::{Auth, Config, Format, Limits, Lock, Log, Maildrop, Plaintext, Sandbox, Source, Template, Xtnd};
+use crate::sys;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Read when no other file is named; may be missing.
+pub(crate) const FILE: &str = "/etc/poptools/pop3d.toml";
+
+/// A configuration of all keys has 2 KiB; what is larger is another file.
+pub(super) const FILE_OCTETS: u64 = 1024 * 1024;
+
+/// The file hierarchy standard's place for state.
+pub(crate) const STATE_DIR: &str = "/var/lib/poptools";
+
+/// The file hierarchy standard's place for what a restart of the machine clears.
+pub(crate) const RUN_DIR: &str = "/run/poptools";
+
+/// Where the mail spool is on Linux distributions.
+const MAILDROP: &str = "/var/mail/{user}";
+
+/// Where every mail system that replaces sendmail puts its command.
+const SENDMAIL: &str = "/usr/sbin/sendmail";
+
+/// RFC 1939, section 3: an autologout timer is of at least 10 minutes.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Strangers get less: nobody types a password for longer than a minute.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// From one second, so that tests can use it, to a day, so that no session is for ever.
+pub(crate) const TIMEOUT_SECONDS: RangeInclusive<u64> = 1..=86_400;
+
+/// Two seconds slow down guessing without annoying who mistyped.
+const FAILURE_DELAY: Duration = Duration::from_secs(2);
+
+/// A longer delay would run into the time-outs of clients (60 s in Thunderbird).
+pub(super) const MAX_FAILURE_DELAY: Duration = Duration::from_secs(30);
+
+/// Accounts of people begin at 1000 on Linux distributions (login.defs, `UID_MIN`).
+const MIN_UID: u32 = 1000;
+
+/// One byte of a lock file each; more are never of use, since each takes a core.
+pub(super) const MAX_VERIFICATIONS: u16 = 1024;
+
+/// What most mail systems take (Postfix: 10240000 octets).
+const MAX_MESSAGE: u64 = 10 * 1024 * 1024;
+
+/// A smaller limit would refuse a short text with its header.
+pub(super) const MIN_MAX_MESSAGE: u64 = 1024;
+
+/// A DNS name (RFC 1035, section 2.3.4).
+pub(super) const HOSTNAME_OCTETS: usize = 255;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            hostname: hostname(),
+            state_dir: PathBuf::from(STATE_DIR),
+            run_dir: PathBuf::from(RUN_DIR),
+            sandbox: Sandbox::Auto,
+            shy: false,
+            maildrop: Maildrop::default(),
+            auth: Auth::default(),
+            limits: Limits::default(),
+            xtnd: Xtnd::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Maildrop {
+    fn default() -> Self {
+        Self {
+            path: Template::literal(MAILDROP),
+            format: Format::Auto,
+            locks: vec![Lock::Fcntl, Lock::Dotlock],
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            sources: vec![Source::Unix],
+            failure_delay: FAILURE_DELAY,
+            plaintext: Plaintext::TlsOrLoopback,
+            min_uid: MIN_UID,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            idle_timeout: IDLE_TIMEOUT,
+            login_timeout: LOGIN_TIMEOUT,
+            max_verifications: 0,
+            max_message: MAX_MESSAGE,
+        }
+    }
+}
+
+impl Default for Xtnd {
+    fn default() -> Self {
+        Self { xlst: true, xmit: true, sendmail: PathBuf::from(SENDMAIL) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { statistics: false }
+    }
+}
+
+/// The system's name; `localhost` where it is not fit for a greeting.
+fn hostname() -> String {
+    sys::host::name()
+        .ok()
+        .filter(|name| super::check::is_hostname(name))
+        .unwrap_or_else(|| "localhost".to_owned())
+}

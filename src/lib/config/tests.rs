@@ -1,0 +1,186 @@
+//! The configuration's rules (design, section 7).
+
+use super::*;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+fn parse(text: &str) -> crate::error::Result<Config> {
+    Config::parse(text, Path::new("pop3d.toml"))
+}
+
+fn fault(text: &str) -> String {
+    let error = parse(text).expect_err(text);
+    assert_eq!(error.exit_status(), 78, "sysexits: EX_CONFIG");
+    error.to_string()
+}
+
+#[test]
+fn an_empty_file_is_all_defaults() {
+    let config = parse("").unwrap();
+    assert_eq!(config.limits.idle_timeout, Duration::from_secs(600), "RFC 1939, section 3");
+    assert_eq!(config.auth.sources, [Source::Unix]);
+    assert_eq!(config.maildrop.path.to_string(), "/var/mail/{user}");
+    assert_eq!(config.auth.plaintext, Plaintext::TlsOrLoopback);
+    assert!(!config.hostname.is_empty());
+}
+
+#[test]
+fn every_key_of_this_version_is_read() {
+    let config = parse(
+        r#"
+        hostname = "pop.example.org"
+        state_dir = "/s"
+        run_dir = "/r"
+        sandbox = "require"
+        shy = true
+        [maildrop]
+        path = "{home}/mbox"
+        format = "mbox"
+        locks = ["dotlock"]
+        [auth]
+        sources = ["unix"]
+        failure_delay = 3
+        plaintext = "always"
+        min_uid = 500
+        [limits]
+        idle_timeout = 700
+        login_timeout = 30
+        max_verifications = 3
+        max_message = 2048
+        [xtnd]
+        xlst = false
+        xmit = false
+        sendmail = "/bin/s"
+        [log]
+        statistics = true
+        "#,
+    )
+    .unwrap();
+    assert_eq!((config.hostname.as_str(), config.shy), ("pop.example.org", true));
+    assert_eq!((config.state_dir.as_path(), config.run_dir.as_path()), (Path::new("/s"), Path::new("/r")));
+    assert_eq!(config.sandbox, Sandbox::Require);
+    assert_eq!(config.maildrop.path.to_string(), "{home}/mbox");
+    assert_eq!((config.maildrop.format, config.maildrop.locks), (Format::Mbox, vec![Lock::Dotlock]));
+    assert_eq!((config.auth.failure_delay.as_secs(), config.auth.min_uid), (3, 500));
+    assert_eq!(config.auth.plaintext, Plaintext::Always);
+    assert_eq!((config.limits.idle_timeout.as_secs(), config.limits.login_timeout.as_secs()), (700, 30));
+    assert_eq!((config.limits.verifications(), config.limits.max_message), (3, 2048));
+    assert!(!config.xtnd.xlst && !config.xtnd.xmit && config.log.statistics);
+    assert_eq!(config.xtnd.sendmail, Path::new("/bin/s"));
+}
+
+#[test]
+fn errors_name_file_line_column_and_key() {
+    let unknown = fault("shy = true\n[limits]\nidle_timout = 3\n");
+    assert!(unknown.starts_with("pop3d.toml:3:1: limits.idle_timout: unknown field"), "{unknown}");
+    let typed = fault("[limits]\n  idle_timeout = \"long\"\n");
+    assert!(typed.starts_with("pop3d.toml:2:18: limits.idle_timeout: invalid type"), "{typed}");
+    let range = fault("[limits]\n# 0\n  idle_timeout = 0\n");
+    assert_eq!(range, "pop3d.toml:3:3: limits.idle_timeout: must be 1 to 86400 seconds");
+    let dotted = fault("limits.login_timeout = 90000");
+    assert!(dotted.starts_with("pop3d.toml:1:1: limits.login_timeout: must be"), "{dotted}");
+    let syntax = fault("shy = true\nshy");
+    assert!(syntax.starts_with("pop3d.toml:2:"), "{syntax}");
+    let table = fault("[listen]\npop3 = []\n");
+    assert!(table.contains("unknown field `listen`"), "{table}");
+    let list = fault("[auth]\nsources = [\n  \"unix\",\n  \"pam\",\n]\n");
+    assert!(list.contains(": auth.sources: \"pam\" is not in this version"), "{list}");
+}
+
+#[test]
+fn what_later_versions_have_is_an_error_that_says_so() {
+    assert!(fault("[auth]\nsources = [\"mailauth\"]").contains("\"mailauth\" is not in this version"));
+    assert!(fault("[maildrop]\nformat = \"maildir\"").contains("\"maildir\" is not in this version"));
+    assert!(fault("[auth]\nplaintext = \"tls\"").contains("nobody could log in"));
+}
+
+#[test]
+fn values_out_of_range_and_contradictions_are_errors() {
+    for (text, key) in [
+        ("hostname = \"\"", "hostname"),
+        ("hostname = \"a b\"", "hostname"),
+        ("hostname = \"a..b\"", "hostname"),
+        ("state_dir = \"x\"", "state_dir"),
+        ("[maildrop]\nlocks = []", "maildrop.locks"),
+        ("[maildrop]\nlocks = [\"fcntl\", \"fcntl\"]", "maildrop.locks"),
+        ("[auth]\nsources = []", "auth.sources"),
+        ("[auth]\nfailure_delay = 31", "auth.failure_delay"),
+        ("[auth]\nfailure_delay = 9\n[limits]\nlogin_timeout = 9", "auth.failure_delay"),
+        ("[limits]\nmax_verifications = 5000", "limits.max_verifications"),
+        ("[limits]\nmax_message = 10", "limits.max_message"),
+        ("[xtnd]\nsendmail = \"sendmail -t\"", "xtnd.sendmail"),
+    ] {
+        let said = fault(text);
+        assert!(said.contains(&format!(": {key}: ")), "{text}: {said}");
+    }
+    assert!(fault("[limits]\nidle_timeout = -1").contains("limits.idle_timeout"));
+}
+
+#[test]
+fn templates_know_their_placeholders() {
+    for wrong in ["mail/{user}", "/var/{usr}", "/var/{user", "/var/user}", "/var/{home}", "", "/a/../{user}"]
+    {
+        assert!(Template::parse(wrong).is_err(), "{wrong}");
+    }
+    let expand = |text: &str, user: &str| {
+        Template::parse(text).unwrap().expand(user, Path::new("/home/ann")).to_str().unwrap().to_owned()
+    };
+    assert_eq!(expand("/var/mail/{user}", "ann"), "/var/mail/ann");
+    assert_eq!(expand("/m/{user:1}/{user:2}/{user}", "ann"), "/m/a/an/ann");
+    assert_eq!(expand("/m/{user:2}/{user}", "a"), "/m/a/a");
+    assert_eq!(expand("{home}/mbox", "ann"), "/home/ann/mbox");
+    assert_eq!(expand("/m/{domain}/{local}", "ann@example.org"), "/m/example.org/ann");
+    assert_eq!(expand("/m/{domain}/{local}", "ann"), "/m/_/ann");
+    assert_eq!(expand("/m/{domain}/{local}", "ann@.."), "/m/_./ann", "design, section 4: no way up");
+}
+
+#[test]
+fn the_spool_is_the_fixed_directory() {
+    let spool = |text: &str| Template::parse(text).unwrap().spool().map(Path::to_owned);
+    assert_eq!(spool("/var/mail/{user}"), Some("/var/mail".into()));
+    assert_eq!(spool("/var/mail/x{user}"), Some("/var/mail".into()));
+    assert_eq!(spool("/{user}"), Some("/".into()));
+    assert_eq!(spool("{home}/mbox"), None);
+}
+
+#[test]
+fn a_named_file_must_exist_and_be_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("none.toml");
+    let error = Config::load(Some(&path)).unwrap_err().to_string();
+    assert_eq!(error, format!("cannot read {}: No such file or directory", path.display()));
+    assert!(Config::load(Some(directory.path())).unwrap_err().to_string().contains("not a regular file"));
+}
+
+#[test]
+fn root_refuses_a_file_that_others_may_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pop3d.toml");
+    std::fs::write(&path, "shy = true").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(Config::load(Some(&path)).unwrap().shy);
+    if !crate::sys::account::is_root() {
+        eprintln!("not root: the owner and mode of the file are not looked at");
+        return;
+    }
+    for mode in [0o664, 0o646] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        assert!(Config::load(Some(&path)).unwrap_err().to_string().contains("may be written by others"));
+    }
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+    assert!(Config::load(Some(&path)).unwrap_err().to_string().contains("belongs to uid 65534"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_name_leads_out_of_the_spool(name in "[A-Za-z0-9._+@=-]{1,64}") {
+        for text in ["/var/mail/{user}", "/m/{domain}/{local}", "/m/{user:1}/{user:2}/.{local}."] {
+            let template = Template::parse(text).unwrap();
+            let path = template.expand(&name, Path::new("/h"));
+            let depth = text.matches('/').count();
+            assert_eq!(path.components().count(), depth + 1, "{path:?}");
+            assert!(path.components().all(|part| part != std::path::Component::ParentDir), "{path:?}");
+        }
+    }
+}
