@@ -28,3 +28,4 @@ pub mod secret;
 mod sys;
 
 pub use app::pop3d::main as pop3d_main;
+pub use cli::pop3d_command;

@@ -1,1 +1,11 @@
-//! Command lines.
+//! Command lines: definitions and what they mean for the configuration. No effects: nothing is printed and
+//! nobody exits here.
+
+mod exit;
+pub(crate) mod pop3d;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use exit::Exit;
+pub use pop3d::command as pop3d_command;
+pub(crate) use pop3d::{Options, apply, parse};

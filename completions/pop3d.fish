@@ -1,0 +1,8 @@
+complete -c pop3d -s t -l trace -d 'Append what -d logs to FILE instead of syslog (implies -d)' -r -F
+complete -c pop3d -s T -l timeout -d 'End a session that waits for a command for SECONDS, 1 to 86400 [default: 600]' -r
+complete -c pop3d -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c pop3d -s d -l debug -d 'Log what is done for each command; set SO_DEBUG on the client\'s socket'
+complete -c pop3d -s s -l statistics -d 'Log a line of statistics at the end of each session'
+complete -c pop3d -l check -d 'Check configuration, permissions and locks; say how to mend what is wrong'
+complete -c pop3d -s h -l help -d 'Print help'
+complete -c pop3d -s V -l version -d 'Print version'

@@ -1,0 +1,67 @@
+//! The command line of `pop3d`. The historic options are those of pop3d(8): `-d -s -t -T`.
+
+use super::Exit;
+use crate::config::{Config, defaults};
+use clap::{ColorChoice, CommandFactory, Parser, ValueHint};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// POP3 server, started by inetd or by a systemd socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Parser)]
+#[command(name = "pop3d", version, color = ColorChoice::Never, term_width = 80)]
+pub(crate) struct Options {
+    /// Log what is done for each command; set SO_DEBUG on the client's socket
+    #[arg(short, long)]
+    pub(crate) debug: bool,
+
+    /// Log a line of statistics at the end of each session
+    #[arg(short, long)]
+    pub(crate) statistics: bool,
+
+    /// Append what -d logs to FILE instead of syslog (implies -d)
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// End a session that waits for a command for SECONDS, 1 to 86400 [default: 600]
+    #[arg(short = 'T', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(defaults::TIMEOUT_SECONDS))]
+    pub(crate) timeout: Option<u64>,
+
+    /// Read FILE and not /etc/poptools/pop3d.toml
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Check configuration, permissions and locks; say how to mend what is wrong
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// The definition of `pop3d`'s options, for completions and for tests of the manual page.
+pub fn command() -> clap::Command {
+    Options::command()
+}
+
+/// Reads a command line; the first word is the program's name.
+///
+/// # Errors
+/// There is nothing to run: help or version was asked for, or the line is wrong.
+pub(crate) fn parse<I, T>(args: I) -> Result<Options, Exit>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let mut options = Options::try_parse_from(args)?;
+    options.debug |= options.trace.is_some();
+    Ok(options)
+}
+
+/// Lets the command line win over the configuration file. `-T` shortens the time before login too, but never
+/// makes it longer (design, section 3).
+pub(crate) fn apply(options: &Options, config: &mut Config) {
+    config.log.statistics |= options.statistics;
+    if let Some(seconds) = options.timeout {
+        let limits = &mut config.limits;
+        limits.idle_timeout = Duration::from_secs(seconds);
+        limits.login_timeout = limits.login_timeout.min(limits.idle_timeout);
+    }
+}
