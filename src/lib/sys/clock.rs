@@ -1,1 +1,61 @@
-//! To come.
+//! Clocks: a steady one for deadlines, the wall clock for log lines.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Now, by the clock that never goes back.
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Seconds and nanoseconds since 1970 by the wall clock; zero before that.
+pub(crate) fn wall() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Waits; the calling process does nothing else meanwhile.
+pub(crate) fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// The local time zone, read once, so that it is there in a chroot too.
+#[derive(Clone, Debug)]
+pub(crate) struct Zone(TimeZone);
+
+impl Zone {
+    /// The system's zone; UTC where none is set.
+    pub(crate) fn local() -> Self {
+        Self(TimeZone::try_system().unwrap_or(TimeZone::UTC))
+    }
+
+    /// Local time as syslog takes it (RFC 3164, section 4.1.2): `Nov  3 07:55:01`.
+    pub(crate) fn syslog_time(&self, wall: Duration) -> String {
+        self.text(wall, "%b %e %H:%M:%S")
+    }
+
+    /// Local time with its offset (RFC 3339): `2026-11-03T07:55:01.250+01:00`.
+    pub(crate) fn full_time(&self, wall: Duration) -> String {
+        self.text(wall, "%Y-%m-%dT%H:%M:%S%.3f%:z")
+    }
+
+    fn text(&self, wall: Duration, format: &str) -> String {
+        let seconds = i64::try_from(wall.as_secs()).unwrap_or(i64::MAX);
+        let nanoseconds = i32::try_from(wall.subsec_nanos()).unwrap_or(0);
+        let timestamp = Timestamp::new(seconds, nanoseconds).unwrap_or(Timestamp::UNIX_EPOCH);
+        timestamp.to_zoned(self.0.clone()).strftime(format).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_times_are_local() {
+        let zone = Zone(TimeZone::fixed(jiff::tz::offset(1)));
+        let wall = Duration::from_millis(1_793_692_501_250);
+        assert_eq!(zone.syslog_time(wall), "Nov  3 08:55:01", "RFC 3164, section 4.1.2");
+        assert_eq!(zone.full_time(wall), "2026-11-03T08:55:01.250+01:00", "RFC 3339");
+    }
+}

@@ -8,3 +8,4 @@ pub(crate) mod file;
 pub(crate) mod host;
 pub(crate) mod lock;
 pub(crate) mod random;
+pub(crate) mod trace;
