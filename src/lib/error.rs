@@ -1,6 +1,7 @@
 //! One error, three faces: the log line (with path and cause), the wire reply (without them), and
 //! the exit status (`sysexits.h`).
 
+use std::borrow::Cow;
 use std::{fmt, io};
 
 /// A result with this crate's error.
@@ -27,7 +28,7 @@ pub(crate) struct Error {
     kind: Kind,
     what: String,
     cause: Option<io::Error>,
-    told: &'static str,
+    told: Cow<'static, str>,
 }
 
 impl Error {
@@ -40,7 +41,7 @@ impl Error {
                 "the maildrop is not available, please tell the administrator"
             }
         };
-        Self { kind, what: what.into(), cause: None, told }
+        Self { kind, what: what.into(), cause: None, told: told.into() }
     }
 
     /// A failed system call: `what` is verb and object, such as `cannot open /var/mail/ann`. Errors that
@@ -56,8 +57,8 @@ impl Error {
     }
 
     /// The same error with other words for the client: no path, no cause, no secret.
-    pub(crate) fn tell(mut self, told: &'static str) -> Self {
-        self.told = told;
+    pub(crate) fn tell(mut self, told: impl Into<Cow<'static, str>>) -> Self {
+        self.told = told.into();
         self
     }
 
@@ -70,6 +71,11 @@ impl Error {
     /// The kind of answer it calls for.
     pub(crate) const fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The words for the client, without the response code; for passing an error to another role.
+    pub(crate) fn told(&self) -> &str {
+        &self.told
     }
 
     /// What stands behind `-ERR ` on the wire: response code and text.

@@ -1,1 +1,5 @@
-//! The roles: monitor, login process, session process, spool helper.
+//! x
+mod message;
+mod notice;
+mod role;
+mod sendmail;

@@ -3,9 +3,17 @@
 pub(crate) mod account;
 pub(crate) mod clock;
 pub(crate) mod crypt;
+pub(crate) mod descriptors;
 pub(crate) mod directory;
 pub(crate) mod file;
 pub(crate) mod host;
 pub(crate) mod lock;
+pub(crate) mod memory;
+pub(crate) mod privileges;
+pub(crate) mod process;
+pub(crate) mod queue;
 pub(crate) mod random;
+pub(crate) mod sandbox;
+pub(crate) mod signals;
+pub(crate) mod socket;
 pub(crate) mod trace;

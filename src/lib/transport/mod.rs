@@ -1,1 +1,4 @@
 //! Streams to clients.
+
+pub(crate) mod output;
+pub(crate) mod stream;

@@ -1,0 +1,318 @@
+//! One connection in the AUTHORIZATION state: its stream, its parser, what waits to be sent, and until when it may wait.
+
+use super::message::{Answer, Attempt, Message};
+use super::notice::Departure;
+use crate::log::SessionId;
+use crate::protocol::line::{Line, Lines};
+use crate::protocol::reply::Reply;
+use crate::session::authorization::{Authorization, Effect, Login};
+use crate::sys::{clock, socket};
+use crate::sys::socket::Peer;
+use crate::transport::output::Output;
+use crate::transport::stream::Stream;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Replies that may wait before more commands are parsed, in octets.
+const MOST_WAITING: usize = 16 * 1024;
+
+/// How long a client may take to read the last reply.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Time limits of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// For a whole command.
+    pub(crate) idle: Duration,
+    /// For everything until the login.
+    pub(crate) login: Duration,
+    /// From a wrong password to the answer.
+    pub(crate) failure_delay: Duration,
+    /// For a verdict.
+    pub(crate) verdict: Duration,
+}
+
+/// What a connection waits for.
+enum Phase {
+    /// Commands.
+    Talking,
+    /// The verdict on a login.
+    Verifying { attempt: OwnedFd, since: Instant },
+    /// The moment at which a refusal leaves.
+    Delayed { until: Instant, refusal: Refusal },
+    /// The last replies to leave before the client's socket goes to the session.
+    Leaving { attempt: OwnedFd },
+    /// The client to read the last reply and close.
+    Closing { finished: bool, until: Instant, why: Departure },
+}
+
+/// How a login was refused.
+enum Refusal {
+    /// Wrong credentials.
+    Wrong,
+    /// Something else, said behind `-ERR `.
+    Other(String),
+}
+
+/// What the event loop has to do for a connection.
+pub(crate) enum Next {
+    /// Wait for its descriptors or its deadline.
+    Wait,
+    /// Have these credentials verified.
+    Verify(Login),
+    /// Hand the client over.
+    HandOver,
+    /// Forget it.
+    Gone(Departure),
+}
+
+/// A client that is not logged in.
+pub(crate) struct Connection {
+    pub(crate) session: SessionId,
+    pub(crate) peer: Peer,
+    pub(crate) began: Instant,
+    stream: Box<dyn Stream>,
+    machine: Authorization,
+    lines: Lines,
+    output: Output,
+    phase: Phase,
+    commanded: Instant,
+    times: Times,
+    /// Lines for debugging, when wanted.
+    pub(crate) spoken: Option<Vec<String>>,
+    /// The last name of a USER command that no PASS followed yet.
+    pub(crate) probed: Option<String>,
+}
+
+impl Connection {
+    /// A connection that begins with the greeting.
+    pub(crate) fn new(
+        stream: Box<dyn Stream>,
+        peer: Peer,
+        session: SessionId,
+        machine: Authorization,
+        times: Times,
+        debug: bool,
+    ) -> Self {
+        let now = clock::now();
+        let mut connection = Self {
+            session,
+            peer,
+            began: now,
+            stream,
+            machine,
+            lines: Lines::new(),
+            output: Output::default(),
+            phase: Phase::Talking,
+            commanded: now,
+            times,
+            spoken: debug.then(Vec::new),
+            probed: None,
+        };
+        let greeting = connection.machine.greeting();
+        connection.say(&greeting);
+        connection
+    }
+
+    /// Goes on as far as it can without waiting.
+    pub(crate) fn advance(&mut self) -> Next {
+        loop {
+            if matches!(self.phase, Phase::Talking)
+                && self.output.len() < MOST_WAITING
+                && let Some(next) = self.next_command()
+            {
+                match next {
+                    Some(login) => return Next::Verify(login),
+                    None => continue,
+                }
+            }
+            if self.output.flush(self.stream.as_mut()).is_err() {
+                return Next::Gone(Departure::Dropped);
+            }
+            if !self.output.is_empty() {
+                return Next::Wait;
+            }
+            match self.phase {
+                Phase::Leaving { .. } => return Next::HandOver,
+                Phase::Closing { .. } => return self.linger(),
+                Phase::Verifying { .. } | Phase::Delayed { .. } => return Next::Wait,
+                Phase::Talking => match self.receive() {
+                    Ok(0) => return Next::Gone(Departure::Dropped),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Next::Wait,
+                    Err(_) => return Next::Gone(Departure::Dropped),
+                },
+            }
+        }
+    }
+
+    /// Executes one command: none when no line is complete, else the login that it asks for, if it does.
+    fn next_command(&mut self) -> Option<Option<Login>> {
+        let line = self.lines.next_line(self.machine.line_limit())?;
+        self.commanded = clock::now();
+        if let Some(spoken) = &mut self.spoken {
+            spoken.push(describe(&line));
+        }
+        let effect = self.machine.step(line);
+        match effect {
+            Effect::Reply(reply) => self.say(&reply),
+            Effect::Lines(reply, lines) => {
+                self.say(&reply);
+                crate::protocol::multiline::write_lines(&lines, self.output.buffer());
+            }
+            Effect::Close(reply) => {
+                let why = if reply.is_ok() { Departure::Quit } else { Departure::Expelled };
+                self.close_with(&reply, why);
+            }
+            Effect::Verify(login) => return Some(Some(login)),
+        }
+        Some(None)
+    }
+
+    fn receive(&mut self) -> io::Result<usize> {
+        let mut buffer = zeroize::Zeroizing::new([0u8; 4096]);
+        let most = buffer.len().min(self.lines.space());
+        let octets = self.stream.read(&mut buffer[..most])?;
+        self.lines.feed(&buffer[..octets]);
+        Ok(octets)
+    }
+
+    fn say(&mut self, reply: &Reply) {
+        if let Some(spoken) = &mut self.spoken {
+            spoken.push(format!("S: {reply}"));
+        }
+        reply.write_to(self.output.buffer());
+    }
+
+    fn close_with(&mut self, reply: &Reply, why: Departure) {
+        self.say(reply);
+        self.phase = Phase::Closing { finished: false, until: clock::now() + LINGER, why };
+    }
+
+    /// Waits for the client to close, so that unread commands of its do not destroy the last reply (a socket closed with unread
+    /// input resets the connection).
+    fn linger(&mut self) -> Next {
+        let Phase::Closing { finished, why, .. } = &mut self.phase else { return Next::Wait };
+        if !*finished {
+            self.stream.finish();
+            *finished = true;
+        }
+        let mut ignored = [0; 4096];
+        loop {
+            match self.stream.read(&mut ignored) {
+                Ok(0) => return Next::Gone(*why),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Next::Wait,
+                Err(_) => return Next::Gone(*why),
+            }
+        }
+    }
+
+    /// Waits for the verdict that comes over this socket.
+    pub(crate) fn await_verdict(&mut self, attempt: OwnedFd) {
+        self.phase = Phase::Verifying { attempt, since: clock::now() };
+    }
+
+    /// The socket of the attempt under way.
+    pub(crate) fn attempt(&self) -> Option<&OwnedFd> {
+        match &self.phase {
+            Phase::Verifying { attempt, .. } | Phase::Leaving { attempt } => Some(attempt),
+            _ => None,
+        }
+    }
+
+    /// Takes in what the verifier says.
+    pub(crate) fn verdict(&mut self, answer: Answer) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Talking);
+        let Phase::Verifying { attempt, since } = phase else {
+            self.phase = phase;
+            return;
+        };
+        let until = since + self.times.failure_delay;
+        self.phase = match answer {
+            Answer::Ready => Phase::Leaving { attempt },
+            Answer::Refused => Phase::Delayed { until, refusal: Refusal::Wrong },
+            Answer::Unavailable { reply, delayed } => {
+                let until = if delayed { until } else { clock::now() };
+                Phase::Delayed { until, refusal: Refusal::Other(reply) }
+            }
+            // No mechanism of this version asks for a second round; a verifier that does is broken.
+            Answer::Challenge(_) => {
+                Phase::Delayed { until, refusal: Refusal::Other("[SYS/TEMP] login failed, try again".to_owned()) }
+            }
+        };
+    }
+
+    /// Says that credentials cannot be checked now.
+    pub(crate) fn unavailable(&mut self) {
+        let refusal = Refusal::Other("[SYS/TEMP] logins cannot be checked now, try again later".to_owned());
+        self.phase = Phase::Delayed { until: clock::now(), refusal };
+    }
+
+    /// When something has to happen even if nobody sends anything.
+    pub(crate) fn deadline(&self) -> Instant {
+        match &self.phase {
+            Phase::Talking | Phase::Leaving { .. } => {
+                (self.began + self.times.login).min(self.commanded + self.times.idle)
+            }
+            Phase::Verifying { since, .. } => *since + self.times.verdict,
+            Phase::Delayed { until, .. } | Phase::Closing { until, .. } => *until,
+        }
+    }
+
+    /// The deadline has come.
+    pub(crate) fn expire(&mut self) -> Next {
+        match std::mem::replace(&mut self.phase, Phase::Talking) {
+            // RFC 1939, section 3: the connection is closed without a response.
+            Phase::Talking | Phase::Leaving { .. } => Next::Gone(Departure::TimedOut),
+            Phase::Closing { why, .. } => Next::Gone(why),
+            Phase::Verifying { .. } => {
+                self.unavailable();
+                Next::Wait
+            }
+            Phase::Delayed { refusal, .. } => {
+                self.refuse(refusal);
+                // The answer restarts the command's time, not the login's.
+                self.commanded = clock::now();
+                self.advance()
+            }
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        let effect = match refusal {
+            Refusal::Wrong => self.machine.refused(),
+            Refusal::Other(text) => self.machine.unavailable(&text),
+        };
+        match effect {
+            Effect::Close(reply) => self.close_with(&reply, Departure::Expelled),
+            Effect::Reply(reply) => self.say(&reply),
+            Effect::Lines(..) | Effect::Verify(_) => {}
+        }
+    }
+
+    /// Gives the client away: its descriptor and what was read but not parsed go over the attempt's socket.
+    ///
+    /// # Errors
+    /// The verifier is gone.
+    pub(crate) fn hand_over(mut self) -> io::Result<()> {
+        let Phase::Leaving { attempt } = self.phase else { return Ok(()) };
+        let unread = Attempt::Client(self.lines.take_rest());
+        let client = self.stream.into_session_end();
+        socket::send(&attempt, &unread.to_bytes(), &[client.as_fd()], true)
+    }
+
+    /// The descriptor of the client.
+    pub(crate) fn client(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.stream.descriptor()
+    }
+}
+
+/// A command as the debugging log shows it: without secrets.
+fn describe(line: &Line<'_>) -> String {
+    match line {
+        Line::TooLong => "C: (line too long)".to_owned(),
+        Line::Complete(bytes) => format!("C: {}", crate::protocol::command::without_secret(bytes)),
+    }
+}

@@ -1,0 +1,290 @@
+//! The login process: everything that a stranger can send is parsed here.
+//!
+//! Runs as `pop3d` (or `nobody`), in an empty root directory, without capabilities; Landlock leaves it no file and no network,
+//! seccomp no process, no program and no socket but UNIX pairs. It sees passwords on their way, keeps none, and has nothing else to lose.
+//!
+//! It is an event loop over all connections that are not logged in. A login attempt gets a socket pair of its own: one end goes to
+//! the monitor, whose child verifies; over the other go the credentials, the verdict and, after a yes, the client's socket with the
+//! octets that were read but not parsed. From PASS or APOP until the verdict nothing of that client is parsed.
+
+use super::connection::{Connection, Next, Times};
+use super::message::{Answer, Attempt, Credentials, Encryption, LARGEST, Mechanism, Message};
+use super::notice::{Departure, Notice};
+use super::role::Surroundings;
+use crate::error::{Error, Result};
+use crate::log::SessionId;
+use crate::session::authorization::{Authorization, Login, Proof, Setup};
+use crate::sys::privileges::{self, Ids};
+use crate::sys::process::{Limits, end_first_when_out_of_memory};
+use crate::sys::sandbox::{Calls, Fence, NOWHERE};
+use crate::sys::socket::{self, Peer};
+use crate::sys::{clock, sandbox};
+use crate::transport::stream::Plain;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// What this role may ask of the kernel.
+pub(crate) const CALLS: &[Calls] = &[Calls::Base, Calls::Streams, Calls::Messages, Calls::Events];
+
+/// No file is written; descriptors and memory are those of many connections.
+const LIMITS: Limits =
+    Limits { descriptors: Some(65_536), memory: Some(1 << 30), file_size: Some(0), may_fork: false };
+
+/// How long a verdict may take: a queue for verification, a wait for the mailbox's locks, a scan.
+const VERDICT: Duration = Duration::from_secs(120);
+
+/// Where the role goes before it reads a byte.
+pub(crate) struct Cell {
+    /// Its ids; none when the server was started without root's rights.
+    pub(crate) ids: Option<Ids>,
+    /// The empty directory that becomes its root.
+    pub(crate) root: PathBuf,
+}
+
+impl Cell {
+    /// Gives up everything that the role does not need; what the kernel could not give is returned.
+    fn enter(&self, require: bool) -> Result<sandbox::Missing> {
+        end_first_when_out_of_memory(500);
+        if let Some(ids) = &self.ids {
+            privileges::confine_to(&self.root)?;
+            privileges::become_for_good(ids)?;
+        }
+        LIMITS.apply()?;
+        Fence { calls: CALLS, directories: NOWHERE, require }.close()
+    }
+}
+
+/// Serves one connection until it is handed over or gone. The exit status of the role.
+pub(crate) fn serve_one(client: OwnedFd, session: SessionId, surroundings: &Surroundings<'_>, cell: &Cell) -> u8 {
+    let peer = socket::peer(&client);
+    let served = Server::new(surroundings).and_then(|mut server| {
+        let missing = cell.enter(surroundings.require_sandbox())?;
+        surroundings.warn_of_missing(&missing);
+        server.admit(client, peer, session)?;
+        server.run();
+        Ok(())
+    });
+    served.map_or_else(
+        |error| {
+            let status = error.exit_status();
+            surroundings.tell(&Notice::Fault(error));
+            status
+        },
+        |()| 0,
+    )
+}
+
+struct Server<'a> {
+    poll: Poll,
+    surroundings: &'a Surroundings<'a>,
+    connections: HashMap<usize, Connection>,
+    /// What `Connection::deadline` said last, so that the earliest is at hand.
+    deadlines: BTreeSet<(Instant, usize)>,
+    next: usize,
+}
+
+/// A connection has two tokens: its client's and its attempt's.
+const fn client_token(number: usize) -> Token {
+    Token(number * 2)
+}
+
+const fn attempt_token(number: usize) -> Token {
+    Token(number * 2 + 1)
+}
+
+impl<'a> Server<'a> {
+    fn new(surroundings: &'a Surroundings<'a>) -> Result<Self> {
+        let poll = Poll::new().map_err(|cause| Error::io("cannot make an event queue", cause))?;
+        Ok(Self { poll, surroundings, connections: HashMap::new(), deadlines: BTreeSet::new(), next: 0 })
+    }
+
+    /// Takes on a client and greets it.
+    fn admit(&mut self, client: OwnedFd, peer: Peer, session: SessionId) -> Result<()> {
+        let failed = |cause| Error::io("cannot take on a connection", cause);
+        socket::prepare(&client);
+        if self.surroundings.debug {
+            socket::debug(&client);
+        }
+        let stream = Box::new(Plain::new(client).map_err(failed)?);
+        let machine = Authorization::new(self.setup(&peer));
+        let connection =
+            Connection::new(stream, peer, session, machine, self.times(), self.surroundings.debug);
+        let (number, both) = (self.next, Interest::READABLE | Interest::WRITABLE);
+        self.next += 1;
+        let raw = connection.client().as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&raw), client_token(number), both).map_err(failed)?;
+        self.surroundings.tell(&Notice::Connected(session, peer));
+        self.deadlines.insert((connection.deadline(), number));
+        self.connections.insert(number, connection);
+        self.with(number, Connection::advance);
+        Ok(())
+    }
+
+    fn setup(&self, peer: &Peer) -> Setup {
+        let config = self.surroundings.config;
+        Setup {
+            host: config.hostname.clone(),
+            shy: config.shy,
+            challenge: None,
+            plaintext_allowed: config.auth.plaintext_allowed(peer.is_local()),
+            xlst: config.xtnd.xlst,
+            xmit: config.xtnd.xmit,
+        }
+    }
+
+    const fn times(&self) -> Times {
+        let config = self.surroundings.config;
+        Times {
+            idle: config.limits.idle_timeout,
+            login: config.limits.login_timeout,
+            failure_delay: config.auth.failure_delay,
+            verdict: VERDICT,
+        }
+    }
+
+    /// The event loop; it ends with the last connection.
+    fn run(&mut self) {
+        let mut events = Events::with_capacity(256);
+        while !self.connections.is_empty() {
+            let until = self.deadlines.first().map(|(deadline, _)| *deadline);
+            let timeout = until.map(|deadline| deadline.saturating_duration_since(clock::now()));
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                self.surroundings.tell(&Notice::Fault(Error::io("cannot wait for events", error)));
+                return;
+            }
+            for event in &events {
+                let number = event.token().0 / 2;
+                if event.token() == client_token(number) {
+                    self.with(number, Connection::advance);
+                } else {
+                    self.hear_verdict(number);
+                }
+            }
+            self.expire();
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = clock::now();
+        while let Some((deadline, number)) = self.deadlines.first().copied() {
+            if deadline > now {
+                return;
+            }
+            self.with(number, Connection::expire);
+        }
+    }
+
+    /// Lets a connection do something, then what it asks for, then notes its new deadline.
+    fn with(&mut self, number: usize, work: impl FnOnce(&mut Connection) -> Next) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        self.deadlines.remove(&(connection.deadline(), number));
+        let mut next = work(connection);
+        while let Next::Verify(login) = next {
+            self.begin_attempt(number, login);
+            let Some(connection) = self.connections.get_mut(&number) else { return };
+            next = connection.advance();
+        }
+        self.report_debug(number);
+        match next {
+            Next::Gone(why) => self.forget(number, why),
+            Next::HandOver => self.hand_over(number),
+            Next::Wait | Next::Verify(_) => {
+                if let Some(connection) = self.connections.get(&number) {
+                    self.deadlines.insert((connection.deadline(), number));
+                }
+            }
+        }
+    }
+
+    fn begin_attempt(&mut self, number: usize, login: Login) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        let begun = socket::pair().and_then(|(here, there)| {
+            let notice = Notice::Attempt(connection.session, connection.peer);
+            self.surroundings.send(&notice, &[there.as_fd()])?;
+            socket::send(&here, &Attempt::Credentials(credentials(login)).to_bytes(), &[], true)?;
+            let raw = here.as_raw_fd();
+            self.poll.registry().register(&mut SourceFd(&raw), attempt_token(number), Interest::READABLE)?;
+            Ok(here)
+        });
+        match begun {
+            Ok(attempt) => connection.await_verdict(attempt),
+            Err(error) => {
+                self.surroundings.tell(&Notice::Fault(Error::io("cannot have a login checked", error)));
+                connection.unavailable();
+            }
+        }
+    }
+
+    fn hear_verdict(&mut self, number: usize) {
+        let Some(attempt) = self.connections.get(&number).and_then(Connection::attempt) else { return };
+        let mut buffer = vec![0; LARGEST];
+        let heard = match socket::receive(attempt, &mut buffer, false) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Ok(message) if message.length > 0 => Answer::from_bytes(&buffer[..message.length]).ok(),
+            _ => None,
+        };
+        if !matches!(heard, Some(Answer::Ready)) {
+            let raw = attempt.as_raw_fd();
+            // Deregistering fails only for a descriptor that is not registered.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
+        }
+        self.with(number, |connection| {
+            match heard {
+                Some(answer) => connection.verdict(answer),
+                None => connection.unavailable(),
+            }
+            connection.advance()
+        });
+    }
+
+    /// Out of the event queue first: the client's socket lives on elsewhere and would stay in it.
+    fn hand_over(&mut self, number: usize) {
+        let Some(connection) = self.connections.remove(&number) else { return };
+        let raw = connection.client().as_raw_fd();
+        let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
+        if let Some(attempt) = connection.attempt() {
+            let raw = attempt.as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
+        }
+        if let Err(error) = connection.hand_over() {
+            self.surroundings.tell(&Notice::Fault(Error::io("cannot hand over a client", error)));
+        }
+    }
+
+    fn forget(&mut self, number: usize, why: Departure) {
+        let Some(connection) = self.connections.remove(&number) else { return };
+        let raw = connection.client().as_raw_fd();
+        let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
+        if let (Some(name), Departure::Quit) = (connection.probed(), why) {
+            self.surroundings.tell(&Notice::Probe(connection.session, connection.peer, name));
+        }
+        let seconds = connection.began.elapsed().as_secs();
+        self.surroundings.tell(&Notice::Disconnected(connection.session, connection.peer, why, seconds));
+    }
+
+    fn report_debug(&mut self, number: usize) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        let session = connection.session;
+        for text in connection.take_spoken() {
+            self.surroundings.debug(session, text);
+        }
+    }
+}
+
+fn credentials(login: Login) -> Credentials {
+    let user = login.user;
+    let (mechanism, challenge, proof) = match login.proof {
+        Proof::Password(password) => (Mechanism::Pass, Vec::new(), password),
+        Proof::Apop { challenge, digest } => {
+            (Mechanism::Apop, challenge.into_bytes(), crate::secret::Secret::new(digest.to_vec()))
+        }
+    };
+    Credentials { user, mechanism, challenge, proof, encryption: Encryption::default() }
+}

@@ -1,0 +1,293 @@
+//! The typed messages between roles. Pure: values to bytes and back.
+//!
+//! Every message is one datagram on a `SOCK_SEQPACKET` pair: a tag, then its fields; numbers little-endian,
+//! texts with their length before them. A message that does not decode exactly is refused as a whole. Who asks for
+//! something brings the socket for the answer: a login attempt, the spool helper and XTND XMIT each have a pair of their own.
+
+use crate::error::{Error, Kind};
+use crate::secret::Secret;
+use crate::sys::socket::Peer;
+use std::net::{IpAddr, SocketAddr};
+use zeroize::Zeroizing;
+
+/// The largest message, in octets: an AUTH line of 12 KiB or a whole input buffer of 64 KiB fits.
+pub(crate) const LARGEST: usize = 80 * 1024;
+
+/// Why a message cannot be understood.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// What a role can say in bytes.
+pub(crate) trait Message: Sized {
+    /// Appends the message's bytes.
+    fn encode(&self, out: &mut Writer);
+
+    /// Reads the message from exactly these bytes.
+    ///
+    /// # Errors
+    /// The bytes are not such a message.
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed>;
+
+    /// The message as bytes, wiped when dropped: some carry a password.
+    fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut out = Writer(Zeroizing::new(Vec::with_capacity(256)));
+        self.encode(&mut out);
+        out.0
+    }
+
+    /// The message that these bytes are.
+    ///
+    /// # Errors
+    /// Too short, too long, or not of this kind.
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut input = Reader(bytes);
+        let message = Self::decode(&mut input)?;
+        if input.0.is_empty() { Ok(message) } else { Err(Malformed) }
+    }
+}
+
+/// Appends fields.
+pub(crate) struct Writer(Zeroizing<Vec<u8>>);
+
+impl Writer {
+    pub(crate) fn byte(&mut self, value: u8) -> &mut Self {
+        self.0.push(value);
+        self
+    }
+
+    pub(crate) fn number(&mut self, value: u64) -> &mut Self {
+        self.0.extend_from_slice(&value.to_le_bytes());
+        self
+    }
+
+    pub(crate) fn bytes(&mut self, value: &[u8]) -> &mut Self {
+        self.number(value.len() as u64);
+        self.0.extend_from_slice(value);
+        self
+    }
+
+    pub(crate) fn peer(&mut self, peer: &Peer) -> &mut Self {
+        match peer.address {
+            None => self.bytes(&[]),
+            Some(address) => {
+                match address.ip() {
+                    IpAddr::V4(ip) => self.bytes(&ip.octets()),
+                    IpAddr::V6(ip) => self.bytes(&ip.octets()),
+                };
+                self.number(u64::from(address.port()))
+            }
+        }
+    }
+}
+
+/// Takes fields off.
+pub(crate) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
+        let (first, rest) = self.0.split_first().ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(*first)
+    }
+
+    pub(crate) fn number(&mut self) -> Result<u64, Malformed> {
+        let (head, rest) = self.0.split_first_chunk::<8>().ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(u64::from_le_bytes(*head))
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = usize::try_from(self.number()?).map_err(|_| Malformed)?;
+        let (value, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(value)
+    }
+
+    pub(crate) fn text(&mut self) -> Result<String, Malformed> {
+        std::str::from_utf8(self.bytes()?).map(str::to_owned).map_err(|_| Malformed)
+    }
+
+    pub(crate) fn small(&mut self) -> Result<u32, Malformed> {
+        u32::try_from(self.number()?).map_err(|_| Malformed)
+    }
+
+    pub(crate) fn peer(&mut self) -> Result<Peer, Malformed> {
+        let bytes = self.bytes()?;
+        let ip = match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
+            _ if bytes.is_empty() => return Ok(Peer { address: None }),
+            (Ok(v4), _) => IpAddr::from(v4),
+            (_, Ok(v6)) => IpAddr::from(v6),
+            _ => return Err(Malformed),
+        };
+        let port = u16::try_from(self.number()?).map_err(|_| Malformed)?;
+        Ok(Peer { address: Some(SocketAddr::new(ip, port)) })
+    }
+}
+
+/// How a client proved who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mechanism {
+    /// USER and PASS (RFC 1939, section 7).
+    Pass,
+    /// APOP (RFC 1939, section 7).
+    Apop,
+}
+
+impl Mechanism {
+    /// The name for the log.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Apop => "APOP",
+        }
+    }
+
+    pub(super) const fn tag(self) -> u8 {
+        match self {
+            Self::Pass => 1,
+            Self::Apop => 2,
+        }
+    }
+
+    pub(super) const fn from_tag(tag: u8) -> Result<Self, Malformed> {
+        match tag {
+            1 => Ok(Self::Pass),
+            2 => Ok(Self::Apop),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// What the connection's encryption adds to an attempt; all empty in the clear.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Encryption {
+    /// Protocol version, such as `TLSv1.3`; empty in the clear.
+    pub(crate) version: String,
+    /// Channel-binding data (RFC 9266), for mechanisms that bind.
+    pub(crate) binding: Vec<u8>,
+}
+
+/// Credentials as the client sent them.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    /// The name as the client sent it.
+    pub(crate) user: Vec<u8>,
+    /// How it proves itself.
+    pub(crate) mechanism: Mechanism,
+    /// The challenge that was sent; empty for PASS.
+    pub(crate) challenge: Vec<u8>,
+    /// Password, digest or initial response.
+    pub(crate) proof: Secret,
+    /// Facts of TLS.
+    pub(crate) encryption: Encryption,
+}
+
+/// Login process to verifier, on the attempt's socket.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// Check these.
+    Credentials(Credentials),
+    /// The client's answer to a challenge.
+    Response(Secret),
+    /// The verdict was yes: the client's socket comes with this message, and what was read but not parsed.
+    Client(Vec<u8>),
+}
+
+impl Message for Attempt {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Credentials(it) => {
+                out.byte(1)
+                    .bytes(&it.user)
+                    .byte(it.mechanism.tag())
+                    .bytes(&it.challenge)
+                    .bytes(it.proof.expose());
+                out.bytes(it.encryption.version.as_bytes()).bytes(&it.encryption.binding);
+            }
+            Self::Response(response) => {
+                out.byte(2).bytes(response.expose());
+            }
+            Self::Client(unread) => {
+                out.byte(3).bytes(unread);
+            }
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match input.byte()? {
+            1 => Ok(Self::Credentials(Credentials {
+                user: input.bytes()?.to_vec(),
+                mechanism: Mechanism::from_tag(input.byte()?)?,
+                challenge: input.bytes()?.to_vec(),
+                proof: Secret::new(input.bytes()?.to_vec()),
+                encryption: Encryption { version: input.text()?, binding: input.bytes()?.to_vec() },
+            })),
+            2 => Ok(Self::Response(Secret::new(input.bytes()?.to_vec()))),
+            3 => Ok(Self::Client(input.bytes()?.to_vec())),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// Verifier to login process, on the attempt's socket.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Send this challenge, bring the response.
+    Challenge(Vec<u8>),
+    /// Wrong; the client is told so after the failure delay.
+    Refused,
+    /// It cannot be now; what to say behind `-ERR `. With `delayed` it leaves when a refusal would.
+    Unavailable {
+        /// Response code and text.
+        reply: String,
+        /// Nothing was verified yet, so that its time must tell nothing.
+        delayed: bool,
+    },
+    /// Right, and the maildrop is open: hand over the client.
+    Ready,
+}
+
+impl Message for Answer {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Challenge(challenge) => out.byte(1).bytes(challenge),
+            Self::Refused => out.byte(2),
+            Self::Unavailable { reply, delayed } => {
+                out.byte(3).bytes(reply.as_bytes()).byte(u8::from(*delayed))
+            }
+            Self::Ready => out.byte(4),
+        };
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match input.byte()? {
+            1 => Ok(Self::Challenge(input.bytes()?.to_vec())),
+            2 => Ok(Self::Refused),
+            3 => Ok(Self::Unavailable { reply: input.text()?, delayed: input.byte()? == 1 }),
+            4 => Ok(Self::Ready),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// Puts an error into a message.
+pub(crate) fn put_error(out: &mut Writer, error: &Error) {
+    let kind = match error.kind() {
+        Kind::InUse => 1,
+        Kind::Temporary => 2,
+        Kind::Permanent | Kind::Usage | Kind::Config => 3,
+    };
+    out.byte(kind).bytes(error.to_string().as_bytes()).bytes(error.told().as_bytes());
+}
+
+/// Takes an error out of a message.
+pub(crate) fn take_error(input: &mut Reader<'_>) -> Result<Error, Malformed> {
+    let kind = match input.byte()? {
+        1 => Kind::InUse,
+        2 => Kind::Temporary,
+        3 => Kind::Permanent,
+        _ => return Err(Malformed),
+    };
+    let what = input.text()?;
+    Ok(Error::new(kind, what).tell(input.text()?))
+}

@@ -1,0 +1,274 @@
+//! What the other roles tell the monitor and ask of it. Pure.
+//!
+//! Each role may say only its own kinds (held by the monitor): the login process speaks of connections, the verifier of
+//! one verdict, the session of its own needs and its end.
+
+use super::message::{Malformed, Mechanism, Message, Reader, Writer, put_error, take_error};
+use crate::error::Error;
+use crate::log::{End, SessionId};
+use crate::sys::socket::Peer;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// How a connection ended before login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// QUIT.
+    Quit,
+    /// The client went away.
+    Dropped,
+    /// No login in time.
+    TimedOut,
+    /// Too many syntax errors or refused logins.
+    Expelled,
+}
+
+/// Who was let in, said once by the verifier, while it still has its privileges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    /// The name that logged in.
+    pub(crate) user: String,
+    /// Numeric user id of the session.
+    pub(crate) uid: u32,
+    /// Numeric group id of the session.
+    pub(crate) gid: u32,
+    /// Home directory, for sendmail.
+    pub(crate) home: PathBuf,
+    /// Path of the maildrop.
+    pub(crate) maildrop: PathBuf,
+    /// How it proved itself.
+    pub(crate) mechanism: Mechanism,
+    /// TLS version; empty in the clear.
+    pub(crate) tls: String,
+}
+
+/// What a session did, said once at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Messages sent as a whole (RETR).
+    pub(crate) retrieved: u32,
+    /// Messages sent in part (TOP).
+    pub(crate) tops: u32,
+    /// Octets sent to the client.
+    pub(crate) sent: u64,
+    /// Messages deleted.
+    pub(crate) deleted: u32,
+    /// Their octets.
+    pub(crate) deleted_octets: u64,
+    /// Messages left.
+    pub(crate) left: u32,
+    /// Their octets.
+    pub(crate) left_octets: u64,
+    /// How it ended.
+    pub(crate) end: End,
+}
+
+/// What a role says to the monitor.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// Login process: a client connected.
+    Connected(SessionId, Peer),
+    /// Login process: check credentials; the attempt's socket comes with it.
+    Attempt(SessionId, Peer),
+    /// Login process: a client left without a session.
+    Disconnected(SessionId, Peer, Departure, u64),
+    /// Login process: USER, then QUIT.
+    Probe(SessionId, Peer, Vec<u8>),
+    /// Any role: a line for debugging.
+    Debug(SessionId, String),
+    /// Verifier: wrong credentials of this name, with the reason for the log.
+    Refused(Vec<u8>, Mechanism, String),
+    /// Verifier: right credentials.
+    Admitted(Admitted),
+    /// Verifier or session: something to mend or to know.
+    Fault(Error),
+    /// Verifier or session: something to know.
+    Remark(String),
+    /// Session: the client is here, the session begins.
+    Begun,
+    /// Session: a spool helper, please; its socket comes with it.
+    Spool,
+    /// Session: send a message of so many octets; the socket for the answer and the message come with it.
+    Transmit(u64),
+    /// Session: the end.
+    Report(Report),
+}
+
+impl Message for Notice {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Connected(session, peer) => {
+                put_session(out.byte(1), *session).peer(peer);
+            }
+            Self::Attempt(session, peer) => {
+                put_session(out.byte(2), *session).peer(peer);
+            }
+            Self::Disconnected(session, peer, departure, seconds) => {
+                put_session(out.byte(3), *session).peer(peer).byte(*departure as u8).number(*seconds);
+            }
+            Self::Probe(session, peer, user) => {
+                put_session(out.byte(4), *session).peer(peer).bytes(user);
+            }
+            Self::Debug(session, text) => {
+                put_session(out.byte(5), *session).bytes(text.as_bytes());
+            }
+            Self::Refused(user, mechanism, reason) => {
+                out.byte(6).bytes(user).byte(mechanism.tag()).bytes(reason.as_bytes());
+            }
+            Self::Admitted(admitted) => admitted.encode(out.byte(7)),
+            Self::Fault(error) => put_error(out.byte(8), error),
+            Self::Remark(text) => {
+                out.byte(9).bytes(text.as_bytes());
+            }
+            Self::Spool => {
+                out.byte(10);
+            }
+            Self::Transmit(octets) => {
+                out.byte(11).number(*octets);
+            }
+            Self::Report(report) => report.encode(out.byte(12)),
+            Self::Begun => {
+                out.byte(13);
+            }
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(match input.byte()? {
+            1 => Self::Connected(take_session(input)?, input.peer()?),
+            2 => Self::Attempt(take_session(input)?, input.peer()?),
+            3 => Self::Disconnected(
+                take_session(input)?,
+                input.peer()?,
+                match input.byte()? {
+                    0 => Departure::Quit,
+                    1 => Departure::Dropped,
+                    2 => Departure::TimedOut,
+                    3 => Departure::Expelled,
+                    _ => return Err(Malformed),
+                },
+                input.number()?,
+            ),
+            4 => Self::Probe(take_session(input)?, input.peer()?, input.bytes()?.to_vec()),
+            5 => Self::Debug(take_session(input)?, input.text()?),
+            6 => Self::Refused(input.bytes()?.to_vec(), Mechanism::from_tag(input.byte()?)?, input.text()?),
+            7 => Self::Admitted(Admitted::decode(input)?),
+            8 => Self::Fault(take_error(input)?),
+            9 => Self::Remark(input.text()?),
+            10 => Self::Spool,
+            11 => Self::Transmit(input.number()?),
+            12 => Self::Report(Report::decode(input)?),
+            13 => Self::Begun,
+            _ => return Err(Malformed),
+        })
+    }
+}
+
+impl Admitted {
+    fn encode(&self, out: &mut Writer) {
+        out.bytes(self.user.as_bytes()).number(u64::from(self.uid)).number(u64::from(self.gid));
+        out.bytes(self.home.as_os_str().as_bytes()).bytes(self.maildrop.as_os_str().as_bytes());
+        out.byte(self.mechanism.tag()).bytes(self.tls.as_bytes());
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
+        Ok(Self {
+            user: input.text()?,
+            uid: input.small()?,
+            gid: input.small()?,
+            home: path(input.bytes()?),
+            maildrop: path(input.bytes()?),
+            mechanism: Mechanism::from_tag(input.byte()?)?,
+            tls: input.text()?,
+        })
+    }
+}
+
+impl Departure {
+    /// The word in the log.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Quit => "quit",
+            Self::Dropped => "dropped",
+            Self::TimedOut => "timeout",
+            Self::Expelled => "errors",
+        }
+    }
+}
+
+impl Report {
+    /// A session that did nothing yet.
+    pub(crate) const fn ended(end: End) -> Self {
+        Self { retrieved: 0, tops: 0, sent: 0, deleted: 0, deleted_octets: 0, left: 0, left_octets: 0, end }
+    }
+
+    fn encode(&self, out: &mut Writer) {
+        for count in [self.retrieved, self.tops, self.deleted, self.left] {
+            out.number(u64::from(count));
+        }
+        out.number(self.sent).number(self.deleted_octets).number(self.left_octets);
+        out.byte(match self.end {
+            End::Quit => 0,
+            End::Dropped => 1,
+            End::Idle => 2,
+            End::Failed => 3,
+            End::Killed => 4,
+        });
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            retrieved: input.small()?,
+            tops: input.small()?,
+            deleted: input.small()?,
+            left: input.small()?,
+            sent: input.number()?,
+            deleted_octets: input.number()?,
+            left_octets: input.number()?,
+            end: match input.byte()? {
+                0 => End::Quit,
+                1 => End::Dropped,
+                2 => End::Idle,
+                3 => End::Failed,
+                4 => End::Killed,
+                _ => return Err(Malformed),
+            },
+        })
+    }
+}
+
+fn put_session(out: &mut Writer, session: SessionId) -> &mut Writer {
+    out.bytes(session.as_bytes())
+}
+
+fn take_session(input: &mut Reader<'_>) -> Result<SessionId, Malformed> {
+    SessionId::parse(input.bytes()?).ok_or(Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_survives_the_wire_and_nothing_else_is_one() {
+        let admitted = Admitted {
+            user: "ann".to_owned(),
+            uid: 1001,
+            gid: 1002,
+            home: "/home/ann".into(),
+            maildrop: "/var/mail/ann".into(),
+            mechanism: Mechanism::Pass,
+            tls: String::new(),
+        };
+        let bytes = Notice::Admitted(admitted.clone()).to_bytes();
+        assert!(matches!(Notice::from_bytes(&bytes), Ok(Notice::Admitted(same)) if same == admitted));
+        for length in 0..bytes.len() {
+            assert!(Notice::from_bytes(&bytes[..length]).is_err(), "cut to {length}");
+        }
+        let mut longer = bytes.to_vec();
+        longer.push(0);
+        assert!(Notice::from_bytes(&longer).is_err(), "a message ends where it ends");
+    }
+}

@@ -1,0 +1,65 @@
+//! What every role but the monitor has: the configuration and a line to the monitor.
+
+use super::message::Message;
+use super::notice::Notice;
+use crate::config::{Config, Sandbox};
+use crate::log::SessionId;
+use crate::sys::sandbox::Missing;
+use crate::sys::socket;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// The most octets of a line for debugging.
+const LONGEST_DEBUG: usize = 800;
+
+/// A role's surroundings.
+pub(crate) struct Surroundings<'a> {
+    /// As it was read when the monitor started.
+    pub(crate) config: &'a Config,
+    /// Whether lines for debugging are wanted.
+    pub(crate) debug: bool,
+    /// The line to the monitor.
+    pub(crate) control: OwnedFd,
+}
+
+impl Surroundings<'_> {
+    /// Sends a notice with descriptors.
+    ///
+    /// # Errors
+    /// The monitor is gone.
+    pub(crate) fn send(&self, notice: &Notice, passed: &[BorrowedFd<'_>]) -> io::Result<()> {
+        socket::send(&self.control, &notice.to_bytes(), passed, true)
+    }
+
+    /// Sends a notice whose loss changes nothing for the client: without a monitor the role goes on.
+    pub(crate) fn tell(&self, notice: &Notice) {
+        let _ = self.send(notice, &[]);
+    }
+
+    /// Sends a line for debugging, if such are wanted and the monitor keeps up.
+    pub(crate) fn debug(&self, session: SessionId, mut text: String) {
+        if self.debug {
+            text.truncate(text.floor_char_boundary(LONGEST_DEBUG));
+            let _ = socket::send(&self.control, &Notice::Debug(session, text).to_bytes(), &[], false);
+        }
+    }
+
+    /// Whether a role without its whole fence must not serve.
+    pub(crate) fn require_sandbox(&self) -> bool {
+        self.config.sandbox == Sandbox::Require
+    }
+
+    /// Tells the log once which part of the fence the kernel could not give.
+    pub(crate) fn warn_of_missing(&self, missing: &Missing) {
+        let names: Vec<&str> = [(missing.landlock, "Landlock"), (missing.seccomp, "seccomp")]
+            .into_iter()
+            .filter_map(|(lacking, name)| lacking.then_some(name))
+            .collect();
+        if !names.is_empty() {
+            self.tell(&Notice::Remark(format!(
+                "this kernel has no {}: serving without it",
+                names.join(" and no ")
+            )));
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! The session process: one user, one maildrop, TRANSACTION and UPDATE states.
+//!
+//! Runs with the mailbox owner's ids and no other group. Landlock leaves it its state directory; seccomp no process, no program and no
+//! socket but UNIX pairs. It holds its mailbox's descriptor and not the spool: what needs the spool's directory, a spool helper does
+//! (`spool.rs`); what needs a program, the monitor's child (`sendmail.rs`). A client that is silent, or that takes nothing
+//! of a reply, for the idle timeout is gone, and nothing is deleted (RFC 1939, section 3).
+
+use super::notice::{Notice, Report};
+use super::role::Surroundings;
+use super::xmit;
+use crate::error::{Error, Result};
+use crate::log::{End, SessionId};
+use crate::maildrop::{Entry, Maildrop};
+use crate::protocol::MsgNo;
+use crate::protocol::header;
+use crate::protocol::line::{COMMAND_LIMIT, Line, Lines};
+use crate::protocol::multiline::Encoder;
+use crate::protocol::reply::Reply;
+use crate::session::transaction::{Effect, Scope, Setup, Transaction};
+use crate::sys::clock;
+use crate::sys::process::Limits;
+use crate::sys::sandbox::Calls;
+use crate::sys::socket::{self, Wait};
+use crate::transport::output::Output;
+use crate::transport::stream::Stream;
+use std::io;
+
+/// What this role may ask of the kernel.
+pub(crate) const CALLS: &[Calls] =
+    &[Calls::Base, Calls::Streams, Calls::Messages, Calls::OpenFiles, Calls::Names, Calls::Attributes];
+
+/// Few descriptors; mailboxes and messages may be of any size.
+pub(crate) const LIMITS: Limits =
+    Limits { descriptors: Some(64), memory: None, file_size: None, may_fork: false };
+
+/// Octets that are read from a mailbox, and sent to a client, at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Octets of a message that are searched for a header field (XTND XLST).
+const HEADER: usize = 64 * 1024;
+
+/// Who comes in, over what, with what was read ahead.
+pub(crate) struct Visitor {
+    pub(crate) user: String,
+    pub(crate) id: SessionId,
+    pub(crate) stream: Box<dyn Stream>,
+    pub(crate) unread: Vec<u8>,
+}
+
+/// Serves the visitor until QUIT or the end of the connection.
+pub(crate) fn serve(visitor: Visitor, maildrop: Box<dyn Maildrop>, surroundings: &Surroundings<'_>) -> Report {
+    let config = surroundings.config;
+    let machine = Transaction::new(Setup {
+        user: visitor.user,
+        host: config.hostname.clone(),
+        shy: config.shy,
+        count: maildrop.count(),
+        octets: maildrop.octets(),
+        xlst: config.xtnd.xlst,
+        xmit: config.xtnd.xmit,
+    });
+    let mut lines = Lines::new();
+    lines.feed(&visitor.unread);
+    let mut session = Session {
+        id: visitor.id,
+        stream: visitor.stream,
+        lines,
+        output: Output::with_capacity(CHUNK),
+        machine,
+        maildrop,
+        surroundings,
+        buffer: vec![0; CHUNK],
+        report: Report::ended(End::Dropped),
+    };
+    let end = session.run();
+    session.finish(end)
+}
+
+/// Why a session stops.
+pub(super) type Stopped<T> = std::result::Result<T, End>;
+
+pub(super) struct Session<'a> {
+    pub(super) id: SessionId,
+    stream: Box<dyn Stream>,
+    pub(super) lines: Lines,
+    output: Output,
+    machine: Transaction,
+    maildrop: Box<dyn Maildrop>,
+    pub(super) surroundings: &'a Surroundings<'a>,
+    buffer: Vec<u8>,
+    report: Report,
+}
+
+impl Session<'_> {
+    fn run(&mut self) -> End {
+        let welcome = self.machine.welcome();
+        self.say(&welcome);
+        loop {
+            if let Err(end) = self.serve_command() {
+                return end;
+            }
+        }
+    }
+
+    /// Executes one command; replies are sent when no further command is at hand.
+    fn serve_command(&mut self) -> Stopped<()> {
+        let effect = match self.lines.next_line(COMMAND_LIMIT) {
+            Some(line) => {
+                self.surroundings.debug_command(self.id, &line);
+                self.machine.step(line)
+            }
+            None => {
+                self.flush()?;
+                return self.receive();
+            }
+        };
+        self.execute(effect)?;
+        if self.output.len() >= CHUNK { self.flush() } else { Ok(()) }
+    }
+
+    fn execute(&mut self, effect: Effect) -> Stopped<()> {
+        match effect {
+            Effect::Reply(reply) => self.say(&reply),
+            Effect::Capabilities(reply, lines) => {
+                self.say(&reply);
+                crate::protocol::multiline::write_lines(&lines, self.output.buffer());
+            }
+            Effect::List(scope) => self.list(&scope, Listing::Octets)?,
+            Effect::Uidl(scope) => self.list(&scope, Listing::Uidl)?,
+            Effect::Header { field, scope } => self.list_header(&field, &scope)?,
+            Effect::Retrieve { message, lines } => self.retrieve(message, lines)?,
+            Effect::Delete(message) => {
+                let reply = match self.entry(message) {
+                    Ok(entry) => self.machine.deleted(message, entry.octets),
+                    Err(error) => self.fault(error),
+                };
+                self.say(&reply);
+            }
+            Effect::Receive => xmit::receive(self)?,
+            Effect::Commit => return Err(self.commit()),
+            Effect::Close(reply) => {
+                self.say(&reply);
+                self.flush()?;
+                return Err(End::Quit);
+            }
+        }
+        Ok(())
+    }
+
+    /// The UPDATE state (RFC 1939, section 6): `+OK` only when the deletions are durable.
+    fn commit(&mut self) -> End {
+        let committed = self.maildrop.commit(self.machine.deletions(), self.machine.retrievals());
+        let (reply, end) = match committed {
+            Ok(remarks) => {
+                remarks.into_iter().for_each(|remark| self.surroundings.tell(&Notice::Remark(remark)));
+                (self.machine.quit_reply(None), End::Quit)
+            }
+            Err(error) => {
+                let told = error.reply();
+                self.surroundings.tell(&Notice::Fault(error));
+                (self.machine.quit_reply(Some(&told)), End::Failed)
+            }
+        };
+        self.say(&reply);
+        // The client may be gone; what is done is done.
+        let _ = self.flush();
+        end
+    }
+
+    fn finish(mut self, end: End) -> Report {
+        let kept = end != End::Quit;
+        self.stream.finish();
+        let (deleted, deleted_octets) = if kept { (0, 0) } else { self.machine.deleted_totals() };
+        self.report.deleted = deleted;
+        self.report.deleted_octets = deleted_octets;
+        self.report.left = self.maildrop.count().saturating_sub(deleted);
+        self.report.left_octets = self.machine.all_octets().saturating_sub(deleted_octets);
+        self.report.end = end;
+        self.report
+    }
+
+    fn entry(&mut self, message: MsgNo) -> Result<Entry> {
+        let mut page = Vec::new();
+        self.maildrop.entries(message, &mut page)?;
+        page.first().copied().ok_or_else(|| {
+            Error::new(crate::error::Kind::Temporary, format!("the index has no message {}", message.get()))
+        })
+    }
+
+    /// LIST and UIDL.
+    fn list(&mut self, scope: &Scope, listing: Listing) -> Stopped<()> {
+        match *scope {
+            Scope::One(message) => {
+                let reply = match self.entry(message) {
+                    Ok(entry) => listing.reply(message, &entry),
+                    Err(error) => self.fault(error),
+                };
+                self.say(&reply);
+                Ok(())
+            }
+            Scope::All => {
+                let reply = self.machine.list_reply();
+                self.each_page(&reply, |session, message, entry| {
+                    listing.line(message, entry, session.output.buffer());
+                    Ok(())
+                })
+            }
+        }
+    }
+
+    /// XTND XLST: multi-line for one message too (history of the command).
+    fn list_header(&mut self, field: &str, scope: &Scope) -> Stopped<()> {
+        let reply = self.machine.header_reply();
+        match *scope {
+            Scope::One(message) => {
+                match self.header_line(field, message) {
+                    Ok(line) => {
+                        self.say(&reply);
+                        self.output.buffer().extend_from_slice(&line);
+                        self.output.buffer().extend_from_slice(b".\r\n");
+                    }
+                    Err(error) => {
+                        let reply = self.fault(error);
+                        self.say(&reply);
+                    }
+                }
+                Ok(())
+            }
+            Scope::All => self.each_page(&reply, |session, message, _| {
+                let line = session.header_line(field, message).map_err(|error| session.broken(error))?;
+                session.output.buffer().extend_from_slice(&line);
+                Ok(())
+            }),
+        }
+    }
+
+    fn header_line(&mut self, field: &str, message: MsgNo) -> Result<Vec<u8>> {
+        let mut start = Vec::with_capacity(4096);
+        while start.len() < HEADER && !header::is_complete(&start) {
+            let octets = self.maildrop.read(message, start.len() as u64, &mut self.buffer)?;
+            if octets == 0 {
+                break;
+            }
+            start.extend_from_slice(&self.buffer[..octets]);
+        }
+        let value = header::field(field, &start);
+        let mut line = Vec::new();
+        crate::protocol::listing::write_header(message, field, value.as_deref(), &mut line);
+        Ok(line)
+    }
+
+    /// Does something for every message that is not deleted, between the first line and the lone dot. Messages come in pages.
+    fn each_page(
+        &mut self,
+        reply: &Reply,
+        mut work: impl FnMut(&mut Self, MsgNo, &Entry) -> Stopped<()>,
+    ) -> Stopped<()> {
+        self.say(reply);
+        let (mut next, mut page) = (MsgNo::new(u32::from(self.maildrop.count() > 0)), Vec::new());
+        while let Some(first) = next.filter(|first| first.get() <= self.maildrop.count()) {
+            self.maildrop.entries(first, &mut page).map_err(|error| self.broken(error))?;
+            let mut message = first;
+            for entry in &page {
+                if !self.machine.is_deleted(message) {
+                    work(self, message, entry)?;
+                }
+                match message.next() {
+                    Some(following) => message = following,
+                    None => break,
+                }
+            }
+            next = (!page.is_empty()).then_some(message);
+            if self.output.len() >= CHUNK {
+                self.flush()?;
+            }
+        }
+        self.output.buffer().extend_from_slice(b".\r\n");
+        Ok(())
+    }
+
+    /// RETR and TOP: the stored octets, but for line ends.
+    fn retrieve(&mut self, message: MsgNo, lines: Option<u64>) -> Stopped<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let done = self.send_message(message, lines, &mut buffer);
+        self.buffer = buffer;
+        done
+    }
+
+    fn send_message(&mut self, message: MsgNo, lines: Option<u64>, buffer: &mut [u8]) -> Stopped<()> {
+        let first = self.entry(message).and_then(|entry| Ok((entry, self.maildrop.read(message, 0, buffer)?)));
+        let (entry, mut octets) = match first {
+            Ok(first) => first,
+            Err(error) => {
+                let reply = self.fault(error);
+                self.say(&reply);
+                return Ok(());
+            }
+        };
+        let reply = self.machine.retrieve_reply(entry.octets, lines);
+        self.say(&reply);
+        let (mut encoder, mut offset) = (Encoder::new(lines), 0);
+        while octets > 0 {
+            let wants_more = encoder.encode(&buffer[..octets], self.output.buffer());
+            if self.output.len() >= CHUNK {
+                self.flush()?;
+            }
+            if !wants_more {
+                break;
+            }
+            offset += octets as u64;
+            octets = self.maildrop.read(message, offset, buffer).map_err(|error| self.broken(error))?;
+        }
+        encoder.finish(self.output.buffer());
+        self.machine.retrieved(message, lines.is_none());
+        match lines {
+            None => self.report.retrieved = self.report.retrieved.saturating_add(1),
+            Some(_) => self.report.tops = self.report.tops.saturating_add(1),
+        }
+        Ok(())
+    }
+
+    /// A fault before the first line of a reply: an `-ERR` that says what kind it is.
+    pub(super) fn fault(&self, error: Error) -> Reply {
+        let reply = Reply::err_text(&error.reply());
+        self.surroundings.tell(&Notice::Fault(error));
+        reply
+    }
+
+    /// A fault in the middle of a reply: only the end of the connection can tell the client.
+    fn broken(&self, error: Error) -> End {
+        self.surroundings.tell(&Notice::Fault(error));
+        End::Failed
+    }
+
+    pub(super) fn say(&mut self, reply: &Reply) {
+        self.surroundings.debug(self.id, format!("S: {reply}"));
+        reply.write_to(self.output.buffer());
+    }
+
+    /// Sends all that waits. The idle timeout runs anew with all that the client takes.
+    pub(super) fn flush(&mut self) -> Stopped<()> {
+        loop {
+            let sent = self.output.flush(self.stream.as_mut()).map_err(|_| End::Dropped)?;
+            self.report.sent += sent as u64;
+            if self.output.is_empty() {
+                return Ok(());
+            }
+            self.await_client(Wait::Write, clock::now() + self.surroundings.config.limits.idle_timeout)?;
+        }
+    }
+
+    /// Reads until there is a whole line. The idle timeout is for the whole of it, so that dripping octets does not help.
+    fn receive(&mut self) -> Stopped<()> {
+        let deadline = clock::now() + self.surroundings.config.limits.idle_timeout;
+        loop {
+            if self.receive_some(deadline)? && self.lines.has_line(COMMAND_LIMIT) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads what there is, or waits for it until the deadline.
+    pub(super) fn receive_some(&mut self, deadline: std::time::Instant) -> Stopped<bool> {
+        let most = self.buffer.len().min(self.lines.space());
+        match self.stream.read(&mut self.buffer[..most]) {
+            Ok(0) => Err(End::Dropped),
+            Ok(octets) => {
+                self.lines.feed(&self.buffer[..octets]);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.await_client(Wait::Read, deadline)?;
+                Ok(false)
+            }
+            Err(_) => Err(End::Dropped),
+        }
+    }
+
+    fn await_client(&self, what: Wait, deadline: std::time::Instant) -> Stopped<()> {
+        match socket::wait(self.stream.descriptor(), what, deadline) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(End::Idle),
+            Err(_) => Err(End::Dropped),
+        }
+    }
+}
+
+/// What a listing shows of each message.
+#[derive(Clone, Copy)]
+enum Listing {
+    Octets,
+    Uidl,
+}
+
+impl Listing {
+    fn line(self, message: MsgNo, entry: &Entry, out: &mut Vec<u8>) {
+        use crate::protocol::listing;
+        match self {
+            Self::Octets => listing::write_octets(message, entry.octets, out),
+            Self::Uidl => listing::write_uidl(message, entry.uidl.hash, entry.uidl.twin, out),
+        }
+    }
+
+    fn reply(self, message: MsgNo, entry: &Entry) -> Reply {
+        let mut line = Vec::new();
+        self.line(message, entry, &mut line);
+        Reply::ok(String::from_utf8_lossy(&line).trim_end())
+    }
+}

@@ -1,0 +1,159 @@
+//! The verifier: a child of the monitor for one login attempt, which becomes the session when the credentials are right.
+//!
+//! Until the verdict it has root's rights, since only root can read the shadow database. It reads one message of the login process,
+//! which it does not trust, and answers. After a yes it takes what needs root (the lock of the maildrop, the state
+//! directory), tells the monitor whom it let in, becomes the user for good, closes its fence, opens the maildrop, and serves.
+//! Whatever verification left in memory is overwritten before the client gets a word (a test searches for it).
+
+use super::message::{Answer, Attempt, Credentials, LARGEST, Mechanism, Message};
+use super::notice::{Admitted, End, Notice, Report};
+use super::places;
+use super::role::Surroundings;
+use super::session::{self, Visitor};
+use super::spool::Remote;
+use crate::auth::{self, Account, Reason, Verdict, slots};
+use crate::error::{Error, Kind, Result};
+use crate::log::SessionId;
+use crate::maildrop::{self, Maildrop};
+use crate::sys::process::end_first_when_out_of_memory;
+use crate::sys::sandbox::{Fence, inside};
+use crate::sys::socket::{self, Peer, Wait};
+use crate::sys::{clock, memory, privileges};
+use crate::transport::stream::Plain;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// How long the login process may take for a message it has promised.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Verifies one attempt and, after a yes, serves the session. The role's exit status.
+pub(crate) fn run(attempt: OwnedFd, id: SessionId, peer: Peer, surroundings: &Surroundings<'_>) -> u8 {
+    end_first_when_out_of_memory(400);
+    memory::overwrite_freed(true);
+    let Ok((Attempt::Credentials(credentials), None)) = hear(&attempt) else { return 76 };
+    let (mechanism, tls) = (credentials.mechanism, credentials.encryption.version.clone());
+    let verdict = verify(credentials, surroundings);
+    memory::wipe_stack();
+    match verdict {
+        Ok(account) => match enter(&account, id, &peer, mechanism, tls, surroundings) {
+            Ok(maildrop) => serve(attempt, account, id, maildrop, surroundings),
+            Err(error) => unavailable(&attempt, error, false, surroundings),
+        },
+        Err(None) => {
+            say(&attempt, &Answer::Refused);
+            0
+        }
+        Err(Some(error)) => unavailable(&attempt, error, true, surroundings),
+    }
+}
+
+/// The account, or an error, or neither for wrong credentials (which the log has been told).
+fn verify(credentials: Credentials, surroundings: &Surroundings<'_>) -> std::result::Result<Account, Option<Error>> {
+    let config = surroundings.config;
+    let refused = |reason: Reason| {
+        let notice = Notice::Refused(credentials.user.clone(), credentials.mechanism, reason.to_string());
+        surroundings.tell(&notice);
+        Err(None)
+    };
+    if credentials.mechanism == Mechanism::Apop {
+        return refused(Reason::NoSuchMechanism);
+    }
+    let _slot = slots::take(&config.run_dir, config.limits.verifications()).map_err(Some)?;
+    match auth::verify(config, &credentials.user, &credentials.proof) {
+        Verdict::Accepted(account) => Ok(account),
+        Verdict::Refused(reason) => refused(reason),
+        Verdict::Unavailable(error) => Err(Some(error)),
+    }
+}
+
+/// From root to the user, for good, with the maildrop open.
+fn enter(
+    account: &Account,
+    id: SessionId,
+    peer: &Peer,
+    mechanism: Mechanism,
+    tls: String,
+    surroundings: &Surroundings<'_>,
+) -> Result<Box<dyn Maildrop>> {
+    let config = surroundings.config;
+    // Held until the process ends.
+    std::mem::forget(places::take_maildrop(config, account, id, peer)?);
+    let state = places::state_directory(config, account)?;
+    let path = config.maildrop.path.expand(&account.name, &account.home);
+    surroundings.tell(&Notice::Admitted(Admitted {
+        user: account.name.clone(),
+        uid: account.uid,
+        gid: account.gid,
+        home: account.home.clone(),
+        maildrop: path.clone(),
+        mechanism,
+        tls,
+    }));
+    privileges::become_for_good(&places::session_ids(account))?;
+    let found = maildrop::find(&path, config.maildrop.format, account.uid)?;
+    session::LIMITS.apply()?;
+    let fence =
+        Fence { calls: session::CALLS, directories: &inside(&state), require: surroundings.require_sandbox() };
+    surroundings.warn_of_missing(&fence.close()?);
+    memory::wipe_stack();
+    memory::overwrite_freed(false);
+    memory::trim();
+    let (maildrop, remarks) = maildrop::open(found, &path, state, Box::new(Remote::new(surroundings)))?;
+    remarks.into_iter().for_each(|remark| surroundings.tell(&Notice::Remark(remark)));
+    Ok(maildrop)
+}
+
+fn serve(
+    attempt: OwnedFd,
+    account: Account,
+    id: SessionId,
+    maildrop: Box<dyn Maildrop>,
+    surroundings: &Surroundings<'_>,
+) -> u8 {
+    say(&attempt, &Answer::Ready);
+    let client = match hear(&attempt) {
+        Ok((Attempt::Client(unread), Some(client))) => Plain::new(client).ok().map(|stream| (stream, unread)),
+        _ => None,
+    };
+    drop(attempt);
+    surroundings.tell(&Notice::Begun);
+    let report = match client {
+        Some((stream, unread)) => {
+            let visitor = Visitor { user: account.name, id, stream: Box::new(stream), unread };
+            session::serve(visitor, maildrop, surroundings)
+        }
+        // The client left before the verdict.
+        None => Report {
+            left: maildrop.count(),
+            left_octets: maildrop.octets(),
+            ..Report::ended(End::Dropped)
+        },
+    };
+    surroundings.tell(&Notice::Report(report));
+    0
+}
+
+fn unavailable(attempt: &OwnedFd, error: Error, delayed: bool, surroundings: &Surroundings<'_>) -> u8 {
+    let (reply, status) = (error.reply(), error.exit_status());
+    surroundings.tell(&Notice::Fault(error));
+    say(attempt, &Answer::Unavailable { reply, delayed });
+    status
+}
+
+fn say(attempt: &OwnedFd, answer: &Answer) {
+    // A login process that is gone hears nothing, and its client is gone with it.
+    let _ = socket::send(attempt, &answer.to_bytes(), &[], true);
+}
+
+/// The next message of the login process.
+fn hear(attempt: &OwnedFd) -> Result<(Attempt, Option<OwnedFd>)> {
+    let broken = || Error::new(Kind::Temporary, "the login process sent no message that can be understood");
+    let mut buffer = Zeroizing::new(vec![0; LARGEST]);
+    if !socket::wait(attempt, Wait::Read, clock::now() + PATIENCE).unwrap_or(false) {
+        return Err(broken());
+    }
+    let mut received = socket::receive(attempt, &mut buffer, false).map_err(|_| broken())?;
+    let message = Attempt::from_bytes(&buffer[..received.length]).map_err(|_| broken())?;
+    Ok((message, received.descriptors.pop()))
+}

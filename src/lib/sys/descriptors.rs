@@ -1,0 +1,122 @@
+//! Descriptors that the process was started with.
+
+use crate::error::{Error, Kind, Result};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::Mode;
+use std::io::{IsTerminal, stdin};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// The first descriptor that systemd passes (sd_listen_fds(3)).
+const FIRST_PASSED: RawFd = 3;
+
+/// What stands on standard input.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum StandardInput {
+    /// A connected stream socket: started by inetd.
+    Connection,
+    /// A terminal: started by hand.
+    Terminal,
+    /// Anything else.
+    Other,
+}
+
+/// Looks at standard input.
+pub(crate) fn standard_input() -> StandardInput {
+    if super::socket::is_connection(stdin().as_fd()) {
+        StandardInput::Connection
+    } else if stdin().is_terminal() {
+        StandardInput::Terminal
+    } else {
+        StandardInput::Other
+    }
+}
+
+/// Takes the socket from standard input; from then on 0, 1 and 2 are the null device, so that no stray line
+/// can get between the client and the protocol.
+///
+/// # Errors
+/// The null device cannot be opened.
+pub(crate) fn take_standard_input() -> Result<OwnedFd> {
+    let socket = stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|cause| Error::io("cannot take the socket from standard input", cause))?;
+    silence_standard_streams()?;
+    Ok(socket)
+}
+
+/// Puts the null device on descriptors 0, 1 and 2.
+///
+/// # Errors
+/// The null device cannot be opened.
+pub(crate) fn silence_standard_streams() -> Result<()> {
+    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::io("cannot open /dev/null", errno.into()))?;
+    for result in
+        [nix::unistd::dup2_stdin(&null), nix::unistd::dup2_stdout(&null), nix::unistd::dup2_stderr(&null)]
+    {
+        result.map_err(|errno| Error::io("cannot redirect the standard streams", errno.into()))?;
+    }
+    Ok(())
+}
+
+/// Puts a descriptor on standard input; for a program about to be executed.
+///
+/// # Errors
+/// As dup2(2).
+pub(crate) fn onto_standard_input(fd: impl AsFd) -> std::io::Result<()> {
+    Ok(nix::unistd::dup2_stdin(fd)?)
+}
+
+/// The one descriptor that systemd passed to this process, if it did (sd_listen_fds(3)).
+///
+/// # Errors
+/// More than one was passed.
+pub(crate) fn passed_by_systemd() -> Result<Option<OwnedFd>> {
+    let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u32>().ok());
+    if number("LISTEN_PID") != Some(std::process::id()) {
+        return Ok(None);
+    }
+    match number("LISTEN_FDS") {
+        None | Some(0) => Ok(None),
+        Some(1) => {
+            // SAFETY: LISTEN_PID is our pid and LISTEN_FDS is 1, so descriptor 3 is ours; this runs once, before
+            // anything else is opened, and nobody wrapped it before.
+            let socket = unsafe { OwnedFd::from_raw_fd(FIRST_PASSED) };
+            fcntl(&socket, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))
+                .map_err(|errno| Error::io("descriptor 3, named by LISTEN_FDS, is not open", errno.into()))?;
+            Ok(Some(socket))
+        }
+        Some(more) => Err(Error::new(
+            Kind::Usage,
+            format!("LISTEN_FDS={more}: one connected socket is expected (Accept=yes in the socket unit)"),
+        )),
+    }
+}
+
+/// Closes every descriptor from 3 on, except those given. For a child that has just been forked.
+pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) {
+    let mut numbers: Vec<RawFd> =
+        kept.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd >= FIRST_PASSED).collect();
+    numbers.sort_unstable();
+    let mut from = FIRST_PASSED;
+    for number in numbers {
+        if number > from {
+            close_range(from, number - 1);
+        }
+        from = number + 1;
+    }
+    close_range(from, RawFd::MAX);
+}
+
+fn close_range(first: RawFd, last: RawFd) {
+    // SAFETY: a forked child calls this before it uses what it inherited; owners of the closed descriptors in
+    // the parent's data are never dropped in the child, which ends by `_exit`.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if done != 0 {
+        for number in first..=last.min(65_535) {
+            // SAFETY: as above; closing a number that is not open is harmless.
+            unsafe { libc::close(number) };
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Signals as events.
+
+use crate::error::{Error, Result};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::os::fd::{AsRawFd, RawFd};
+
+/// What a signal asks of the monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// A child ended.
+    ChildEnded,
+    /// End.
+    Terminate,
+}
+
+/// Signals that arrive as readable events instead of interrupting.
+pub(crate) struct Signals(SignalFd);
+
+impl Signals {
+    /// Blocks SIGCHLD, SIGTERM and SIGINT and receives them by descriptor.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn new() -> Result<Self> {
+        let mask = watched();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)
+            .and_then(|()| SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK))
+            .map(Self)
+            .map_err(|errno| Error::io("cannot receive signals", errno.into()))
+    }
+
+    /// The next signal, if one is waiting.
+    pub(crate) fn next(&mut self) -> Option<Notice> {
+        let signal = self.0.read_signal().ok()??;
+        match i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
+            Some(Signal::SIGCHLD) => Some(Notice::ChildEnded),
+            _ => Some(Notice::Terminate),
+        }
+    }
+}
+
+impl AsRawFd for Signals {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+fn watched() -> SigSet {
+    [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT].into_iter().collect()
+}
+
+/// In a child: signals work as in a fresh process again.
+pub(crate) fn restore() {
+    // Failure is impossible for a valid mask; a child with blocked signals would still serve.
+    let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&watched()), None);
+}
+
+/// Gives SIGPIPE its default effect back; for a program about to be executed (Rust ignores it).
+pub(crate) fn default_pipe_signal() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action installs no handler of ours.
+    let _ = unsafe { sigaction(Signal::SIGPIPE, &default) };
+}

@@ -1,0 +1,239 @@
+//! Sockets: message pairs between roles, and what is known of a client's connection.
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage,
+    getpeername, getsockopt, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+/// The most descriptors in one message.
+pub(crate) const MOST_DESCRIPTORS: usize = 2;
+
+/// The other end of a client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Peer {
+    /// Its address and port; none for a connection that never leaves the machine (a UNIX socket).
+    pub(crate) address: Option<SocketAddr>,
+}
+
+impl Peer {
+    /// Whether nobody but this machine can listen in.
+    pub(crate) fn is_local(&self) -> bool {
+        self.address.is_none_or(|address| address.ip().to_canonical().is_loopback())
+    }
+}
+
+/// Whether the descriptor is a connected stream socket.
+pub(crate) fn is_connection(fd: impl AsFd) -> bool {
+    getsockopt(&fd, sockopt::SockType) == Ok(SockType::Stream)
+        && getsockopt(&fd, sockopt::AcceptConn) == Ok(false)
+        && getpeername::<SockaddrStorage>(fd.as_fd().as_raw_fd()).is_ok()
+}
+
+/// Whether the descriptor is a listening socket.
+pub(crate) fn is_listening(fd: impl AsFd) -> bool {
+    getsockopt(&fd, sockopt::AcceptConn) == Ok(true)
+}
+
+/// Who is at the other end.
+pub(crate) fn peer(fd: impl AsFd) -> Peer {
+    let storage = getpeername::<SockaddrStorage>(fd.as_fd().as_raw_fd()).ok();
+    let address = storage.as_ref().and_then(|storage| {
+        let v4 = storage.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
+        v4.or_else(|| storage.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
+    });
+    Peer { address }
+}
+
+/// Sends every write at once (no Nagle), keeps the connection probed; harmless where the socket is not TCP.
+pub(crate) fn prepare(fd: impl AsFd) {
+    let _ = setsockopt(&fd, sockopt::TcpNoDelay, &true);
+    let _ = setsockopt(&fd, sockopt::KeepAlive, &true);
+}
+
+/// Turns on the kernel's debugging of the socket (`SO_DEBUG`), as far as the rights go.
+pub(crate) fn debug(fd: impl AsFd) {
+    let one: libc::c_int = 1;
+    // SAFETY: the value and its length describe one int, and the kernel copies it.
+    unsafe {
+        libc::setsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_DEBUG,
+            (&raw const one).cast(),
+            libc::socklen_t::try_from(size_of_val(&one)).unwrap_or(4),
+        );
+    }
+}
+
+/// Makes reads and writes return at once.
+///
+/// # Errors
+/// As fcntl(2).
+pub(crate) fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_truncate(fcntl(&fd, FcntlArg::F_GETFL)?);
+    fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+/// Reads from a stream socket; 0 is the end.
+///
+/// # Errors
+/// As recv(2); `WouldBlock` when nothing is there.
+pub(crate) fn read(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    retry(|| nix::sys::socket::recv(fd.as_fd().as_raw_fd(), buffer, MsgFlags::empty()))
+}
+
+/// Writes to a stream socket, without SIGPIPE.
+///
+/// # Errors
+/// As send(2); `WouldBlock` when there is no room.
+pub(crate) fn write(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    retry(|| nix::sys::socket::send(fd.as_fd().as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL))
+}
+
+/// Tells the other end that nothing more will be sent.
+pub(crate) fn finish(fd: impl AsFd) {
+    let _ = nix::sys::socket::shutdown(fd.as_fd().as_raw_fd(), nix::sys::socket::Shutdown::Write);
+}
+
+/// What a descriptor is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Something to read, or the end.
+    Read,
+    /// Room to write.
+    Write,
+}
+
+/// Waits until the descriptor is ready; false when the deadline came first.
+///
+/// # Errors
+/// As poll(2).
+pub(crate) fn wait(fd: impl AsFd, what: Wait, deadline: Instant) -> io::Result<bool> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let events = if what == Wait::Read { PollFlags::POLLIN } else { PollFlags::POLLOUT };
+    loop {
+        let left = deadline.saturating_duration_since(super::clock::now());
+        // Rounded up, so that the loop does not spin through the last millisecond.
+        let left = left + Duration::from_micros(999);
+        let timeout =
+            PollTimeout::try_from(left.min(Duration::from_secs(86_400))).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(fd.as_fd(), events)], timeout) {
+            Ok(0) if super::clock::now() >= deadline => return Ok(false),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Two connected ends that keep messages apart (`SOCK_SEQPACKET`).
+///
+/// # Errors
+/// No descriptor is left.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
+}
+
+/// Sends one message with descriptors. With `patient` false it does not wait for room.
+///
+/// # Errors
+/// As sendmsg(2); `WouldBlock` when there is no room.
+pub(crate) fn send(fd: impl AsFd, bytes: &[u8], passed: &[BorrowedFd<'_>], patient: bool) -> io::Result<()> {
+    let raw: Vec<RawFd> = passed.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+    let flags =
+        if patient { MsgFlags::MSG_NOSIGNAL } else { MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT };
+    let slices = [IoSlice::new(bytes)];
+    retry(|| sendmsg::<()>(fd.as_fd().as_raw_fd(), &slices, control, flags, None)).map(drop)
+}
+
+/// A message as it came.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// How many octets of the buffer are filled; 0: the other end is closed.
+    pub(crate) length: usize,
+    /// Descriptors that came with it, close-on-exec.
+    pub(crate) descriptors: Vec<OwnedFd>,
+}
+
+/// Receives one message. With `patient` false it does not wait.
+///
+/// # Errors
+/// As recvmsg(2); `WouldBlock` when none is there; `InvalidData` when it is longer than the buffer.
+pub(crate) fn receive(fd: impl AsFd, buffer: &mut [u8], patient: bool) -> io::Result<Received> {
+    let mut space = cmsg_space!([RawFd; MOST_DESCRIPTORS]);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let mut flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    if !patient {
+        flags |= MsgFlags::MSG_DONTWAIT;
+    }
+    let message = loop {
+        match recvmsg::<()>(fd.as_fd().as_raw_fd(), &mut slices, Some(&mut space), flags) {
+            Err(Errno::EINTR) => {}
+            // A peer that ended with unread messages: for us the same as its end.
+            Err(Errno::ECONNRESET) => return Ok(Received { length: 0, descriptors: Vec::new() }),
+            other => break other?,
+        }
+    };
+    let mut descriptors = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = control {
+            // SAFETY: the kernel has just made these descriptors for us, and nobody else knows them.
+            descriptors.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+        }
+    }
+    if message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "message too long"));
+    }
+    Ok(Received { length: message.bytes, descriptors })
+}
+
+fn retry(mut call: impl FnMut() -> nix::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_arrives_whole_with_its_descriptor() {
+        let (here, there) = pair().unwrap();
+        let (passed, kept) = pair().unwrap();
+        send(&here, b"hello", &[passed.as_fd()], true).unwrap();
+        let mut buffer = [0; 16];
+        let received = receive(&there, &mut buffer, true).unwrap();
+        assert_eq!((&buffer[..received.length], received.descriptors.len()), (&b"hello"[..], 1));
+        send(&received.descriptors[0], b"x", &[], true).unwrap();
+        assert_eq!(receive(&kept, &mut buffer, true).unwrap().length, 1);
+    }
+
+    #[test]
+    fn a_message_longer_than_the_buffer_is_an_error() {
+        let (here, there) = pair().unwrap();
+        send(&here, &[0; 32], &[], true).unwrap();
+        let error = receive(&there, &mut [0; 16], true).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn waiting_ends_at_the_deadline() {
+        let (_here, there) = pair().unwrap();
+        let deadline = crate::sys::clock::now() + Duration::from_millis(5);
+        assert!(!wait(&there, Wait::Read, deadline).unwrap());
+    }
+}
