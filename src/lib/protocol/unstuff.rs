@@ -122,7 +122,7 @@ mod tests {
             (b"..\r\n..a\r\n.b\r\n.\r\n", b".\n.a\nb\n", Some(16)),
             (b"a\r\n.", b"a\n", None),
             (b"a\r\n.\r", b"a\n", None),
-            (b"a\rb\r\r\n.\rc\r\n.\r\n", b"a\rb\r\n\rc\n", Some(15)),
+            (b"a\rb\r\r\n.\rc\r\n.\r\n", b"a\rb\r\n\rc\n", Some(14)),
             (b"a.\r\n .\r\n.\r\n", b"a.\n .\n", Some(11)),
             (b"\r\n\r\n.\n", b"\n\n", Some(6)),
         ];
