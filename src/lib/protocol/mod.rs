@@ -1,5 +1,18 @@
 //! The protocol's bytes: lines, commands, replies, multi-line answers. Pure.
 
+#![deny(clippy::indexing_slicing)]
+
+pub mod capability;
+pub mod command;
+pub mod greeting;
+pub mod header;
+pub mod line;
+pub mod listing;
+pub mod multiline;
+pub mod name;
+pub mod reply;
+pub mod unstuff;
+
 use std::num::NonZeroU32;
 
 /// A message number as clients count: from one (RFC 1939, section 5).

@@ -1,0 +1,78 @@
+//! What CAPA announces (RFC 2449). What does not work is not announced.
+
+use super::greeting::VERSION;
+
+/// What this server offers to this client.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    /// USER and PASS are allowed on this connection.
+    pub plaintext_allowed: bool,
+    /// XTND XLST is switched on.
+    pub xlst: bool,
+    /// XTND XMIT is switched on.
+    pub xmit: bool,
+    /// Product and version are hidden.
+    pub shy: bool,
+}
+
+/// The answer's lines, without CRLF and without the final `.` line. They are the same before and after login:
+/// RFC 2449, section 6 allows no difference for any of these, and some clients ask only once for UIDL.
+pub fn lines(offer: &Offer) -> Vec<String> {
+    let mut lines = vec!["TOP".to_owned()];
+    if offer.plaintext_allowed {
+        lines.push("USER".to_owned());
+    }
+    lines.extend(["PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER", "UIDL"].map(str::to_owned));
+    if !offer.shy {
+        lines.push(format!("IMPLEMENTATION poptools-{VERSION}"));
+    }
+    lines.extend(extensions(offer));
+    lines
+}
+
+/// `X-XTND`, with the extensions that are switched on.
+fn extensions(offer: &Offer) -> Option<String> {
+    let names = [(offer.xlst, " XLST"), (offer.xmit, " XMIT")];
+    let on: String = names.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
+    (!on.is_empty()).then(|| format!("X-XTND{on}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Offer = Offer { plaintext_allowed: true, xlst: true, xmit: true, shy: false };
+
+    /// RFC 2449, section 6; RFC 3206, section 6.
+    #[test]
+    fn what_works_is_announced() {
+        let version = format!("IMPLEMENTATION poptools-{VERSION}");
+        let expected = [
+            "TOP",
+            "USER",
+            "PIPELINING",
+            "RESP-CODES",
+            "AUTH-RESP-CODE",
+            "EXPIRE NEVER",
+            "UIDL",
+            &version,
+            "X-XTND XLST XMIT",
+        ];
+        assert_eq!(lines(&ALL), expected);
+    }
+
+    /// RFC 2449, section 6.2 (USER), section 6.9 (IMPLEMENTATION); design, section 3.
+    #[test]
+    fn what_is_off_is_not_announced() {
+        let none = lines(&Offer { plaintext_allowed: false, xlst: false, xmit: false, shy: true });
+        assert_eq!(none, ["TOP", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER", "UIDL"]);
+        assert!(lines(&Offer { xmit: false, ..ALL }).contains(&"X-XTND XLST".to_owned()));
+        assert!(lines(&Offer { xlst: false, ..ALL }).contains(&"X-XTND XMIT".to_owned()));
+    }
+
+    /// RFC 2449, section 4: a capability line has at most 512 octets with CRLF.
+    #[test]
+    fn capability_lines_are_short() {
+        assert!(lines(&ALL).iter().all(|line| line.len() + 2 <= 512));
+    }
+}

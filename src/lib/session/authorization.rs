@@ -1,0 +1,208 @@
+//! The AUTHORIZATION state (RFC 1939, section 4): who is it?
+
+use super::{CAPABILITIES_FOLLOW, command, not_supported};
+use crate::protocol::capability::{self, Offer};
+use crate::protocol::command::{Command, Syntax};
+use crate::protocol::greeting;
+use crate::protocol::line::Line;
+use crate::protocol::name::UserName;
+use crate::protocol::reply::{Code, Reply, shown};
+use crate::secret::Secret;
+
+/// Syntax errors, unknown commands and over-long lines before login; with the last one the connection closes.
+/// No client of users makes ten, and a scanner or a web browser's request is rid of quickly.
+pub const MAX_ERRORS: u32 = 10;
+
+/// Refused logins on one connection; with the last one it closes. A new connection costs a guesser more.
+pub const MAX_REFUSALS: u32 = 3;
+
+/// What the machine has to know of the server and of the connection.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The host's name, for greeting and farewell.
+    pub host: String,
+    /// Hide product and version.
+    pub shy: bool,
+    /// The APOP challenge, with or without its angle brackets; `None`: APOP is not offered.
+    pub challenge: Option<String>,
+    /// Passwords may be sent over this connection as they are.
+    pub plaintext_allowed: bool,
+    /// XTND XLST is switched on.
+    pub xlst: bool,
+    /// XTND XMIT is switched on.
+    pub xmit: bool,
+}
+
+/// What the driver has to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send it.
+    Reply(Reply),
+    /// Send it, then the lines, dot-stuffed, and the `.` line.
+    Lines(Reply, Vec<String>),
+    /// Check the login. Parse nothing more until the verdict is there: yes hands the connection over, no calls
+    /// [`Authorization::refused`].
+    Verify(Login),
+    /// Send it and close the connection.
+    Close(Reply),
+}
+
+/// Somebody wants in.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The name as it may be shown and logged: printable ASCII, at most 64 octets.
+    pub shown: String,
+    /// The name; `None` when the rules refuse it. Then refuse like an unknown user, at the same cost.
+    pub user: Option<UserName>,
+    /// How the client proves it.
+    pub proof: Proof,
+}
+
+/// How a client proves who it is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The password (RFC 1939, section 7, PASS).
+    Password(Secret),
+    /// MD5 over challenge and secret (RFC 1939, section 7, APOP).
+    Apop {
+        /// The challenge with its angle brackets, as it is hashed.
+        challenge: String,
+        /// What the client sent.
+        digest: [u8; 16],
+    },
+}
+
+/// The reply to a wrong password, an unknown user, a name that the rules refuse, and a locked account: the one
+/// place that words it (history; RFC 3206, section 6). `shown` is [`Login::shown`].
+pub fn incorrect(shown: &str) -> Reply {
+    Reply::coded(Code::Auth, format!("Password supplied for \"{shown}\" is incorrect."))
+}
+
+/// The machine of one connection that has not logged in.
+#[derive(Debug)]
+pub struct Authorization {
+    setup: Setup,
+    /// What USER said: the name as it may be shown, and the name.
+    user: Option<(String, Option<UserName>)>,
+    errors: u32,
+    refusals: u32,
+}
+
+impl Authorization {
+    /// The machine at the begin of a connection.
+    pub fn new(mut setup: Setup) -> Self {
+        setup.challenge =
+            setup.challenge.map(|challenge| format!("<{}>", challenge.trim_matches(['<', '>'])));
+        Self { setup, user: None, errors: 0, refusals: 0 }
+    }
+
+    /// What the server says first.
+    pub fn greeting(&self) -> Reply {
+        greeting::greeting(&self.setup.host, self.setup.shy, self.setup.challenge.as_deref())
+    }
+
+    /// Takes the next line.
+    pub fn step(&mut self, line: Line<'_>) -> Effect {
+        match command(line) {
+            Ok(command) => self.obey(command),
+            Err(error) => self.error(error),
+        }
+    }
+
+    /// The verdict was no, or could not be found: back to the begin, with this reply.
+    pub fn refused(&mut self, reply: Reply) -> Effect {
+        self.user = None;
+        self.refusals += 1;
+        if self.refusals < MAX_REFUSALS { Effect::Reply(reply) } else { Effect::Close(reply) }
+    }
+
+    fn obey(&mut self, command: Command<'_>) -> Effect {
+        // PASS follows USER directly (RFC 1939, section 7); questions that change nothing may stand between.
+        let user = match command {
+            Command::Capa | Command::Noop => None,
+            _ => self.user.take(),
+        };
+        Effect::Reply(match command {
+            Command::User(name) => self.user(name),
+            Command::Pass(password) => return self.pass(user, password.0),
+            Command::Apop { user, digest } => return self.apop(user, digest),
+            Command::Capa => {
+                return Effect::Lines(Reply::ok(CAPABILITIES_FOLLOW), capability::lines(&self.offer()));
+            }
+            Command::Quit => return Effect::Close(greeting::farewell(&self.setup.host)),
+            Command::Auth { .. } => not_supported("AUTH"),
+            Command::Stls => not_supported("STLS"),
+            Command::Utf8 => not_supported("UTF8"),
+            Command::Lang(_) => not_supported("LANG"),
+            Command::Stat
+            | Command::List(_)
+            | Command::Retr(_)
+            | Command::Dele(_)
+            | Command::Noop
+            | Command::Rset
+            | Command::Top { .. }
+            | Command::Uidl(_)
+            | Command::Last
+            | Command::Xmit
+            | Command::Xlst { .. } => Reply::err("Not logged in: this command is for after USER and PASS."),
+        })
+    }
+
+    fn user(&mut self, name: &[u8]) -> Reply {
+        if !self.setup.plaintext_allowed {
+            return plaintext_refused();
+        }
+        let shown = shown(name);
+        let reply = Reply::ok(format!("Password required for {shown}."));
+        self.user = Some((shown, UserName::parse(name)));
+        reply
+    }
+
+    fn pass(&self, user: Option<(String, Option<UserName>)>, password: &[u8]) -> Effect {
+        if !self.setup.plaintext_allowed {
+            return Effect::Reply(plaintext_refused());
+        }
+        match user {
+            Some((shown, user)) => {
+                let proof = Proof::Password(Secret::new(password.to_vec()));
+                Effect::Verify(Login { shown, user, proof })
+            }
+            None => Effect::Reply(Reply::err("USER comes first.")),
+        }
+    }
+
+    fn apop(&self, name: &[u8], digest: [u8; 16]) -> Effect {
+        match self.setup.challenge.clone() {
+            Some(challenge) => {
+                let proof = Proof::Apop { challenge, digest };
+                Effect::Verify(Login { shown: shown(name), user: UserName::parse(name), proof })
+            }
+            None => Effect::Reply(Reply::err("APOP is not offered: the greeting has no challenge.")),
+        }
+    }
+
+    fn error(&mut self, error: Syntax) -> Effect {
+        self.user = None;
+        self.errors += 1;
+        if self.errors < MAX_ERRORS {
+            return Effect::Reply(error.reply());
+        }
+        Effect::Close(Reply::err("Too many errors: closing the connection."))
+    }
+
+    fn offer(&self) -> Offer {
+        let Setup { plaintext_allowed, xlst, xmit, shy, .. } = self.setup;
+        Offer { plaintext_allowed, xlst, xmit, shy }
+    }
+}
+
+/// RFC 3206, section 4: `[SYS/PERM]`, since the client cannot mend it by trying again.
+fn plaintext_refused() -> Reply {
+    Reply::coded(
+        Code::SysPerm,
+        "Passwords are not accepted without encryption: use TLS or a stronger mechanism.",
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+use super::*;
+
+fn setup() -> Setup {
+    let host = "mx.example".to_owned();
+    Setup { host, shy: false, challenge: None, plaintext_allowed: true, xlst: true, xmit: true }
+}
+
+fn machine() -> Authorization {
+    Authorization::new(setup())
+}
+
+fn say(machine: &mut Authorization, line: &str) -> Effect {
+    machine.step(Line::Complete(line.as_bytes()))
+}
+
+fn reply(machine: &mut Authorization, line: &str) -> Reply {
+    match say(machine, line) {
+        Effect::Reply(reply) => reply,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn login(machine: &mut Authorization, line: &str) -> Login {
+    match say(machine, line) {
+        Effect::Verify(login) => login,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn password(login: &Login) -> &[u8] {
+    match &login.proof {
+        Proof::Password(password) => password.expose(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// RFC 1939, section 7, USER and PASS; history: the words.
+#[test]
+fn user_and_pass_make_a_login() {
+    let mut machine = machine();
+    assert_eq!(reply(&mut machine, "USER ann"), Reply::ok("Password required for ann."));
+    let login = login(&mut machine, "PASS correct horse ");
+    assert_eq!(login.user, UserName::parse(b"ann"));
+    assert_eq!((login.shown.as_str(), password(&login)), ("ann", b"correct horse ".as_slice()));
+    assert!(!format!("{login:?}").contains("horse"), "design, section 6: no password in any log");
+}
+
+/// Design, sections 4 and 5: a name that the rules refuse is answered like any other.
+#[test]
+fn a_refused_name_is_asked_for_its_password_too() {
+    let mut machine = machine();
+    assert_eq!(reply(&mut machine, "USER ../ann"), Reply::ok("Password required for ../ann."));
+    let login = login(&mut machine, "PASS x");
+    assert_eq!((login.user, login.shown.as_str()), (None, "../ann"));
+    assert_eq!(reply(&mut machine, "USER \u{e9}"), Reply::ok("Password required for ??."));
+    assert_eq!(incorrect("ann"), Reply::coded(Code::Auth, "Password supplied for \"ann\" is incorrect."));
+}
+
+/// RFC 1939, section 7, PASS: only directly after a successful USER.
+#[test]
+fn pass_follows_user_directly() {
+    let first = Reply::err("USER comes first.");
+    let mut machine = machine();
+    assert_eq!(reply(&mut machine, "PASS x"), first);
+    for between in ["STAT", "AUTH", "STLS", "FOO", "", "USER", "UTF8"] {
+        assert!(reply(&mut machine, "USER ann").is_ok());
+        let _ = say(&mut machine, between);
+        assert_eq!(reply(&mut machine, "PASS x"), first, "after {between}");
+    }
+    for harmless in ["CAPA", "NOOP"] {
+        assert!(reply(&mut machine, "USER ann").is_ok());
+        let _ = say(&mut machine, harmless);
+        assert_eq!(login(&mut machine, "PASS x").shown, "ann", "after {harmless}");
+    }
+    assert_eq!(reply(&mut machine, "PASS x"), first, "one USER, one PASS");
+}
+
+/// A second USER replaces the first.
+#[test]
+fn the_last_user_counts() {
+    let mut machine = machine();
+    assert!(reply(&mut machine, "USER bob").is_ok() && reply(&mut machine, "USER ann").is_ok());
+    assert_eq!(login(&mut machine, "PASS x").shown, "ann");
+}
+
+/// RFC 1939, section 4: after a refusal the client may try again or QUIT; the third refusal closes.
+#[test]
+fn refusals_are_counted() {
+    let mut machine = machine();
+    for attempt in 1..=MAX_REFUSALS {
+        assert!(reply(&mut machine, "USER ann").is_ok());
+        let _ = login(&mut machine, "PASS x");
+        let effect = machine.refused(incorrect("ann"));
+        if attempt < MAX_REFUSALS {
+            assert_eq!(effect, Effect::Reply(incorrect("ann")));
+            assert_eq!(
+                reply(&mut machine, "PASS x"),
+                Reply::err("USER comes first."),
+                "the name is forgotten"
+            );
+        } else {
+            assert_eq!(effect, Effect::Close(incorrect("ann")));
+        }
+    }
+}
+
+/// RFC 1939, section 7, APOP: the challenge of the greeting, brackets included, is what is hashed.
+#[test]
+fn apop_answers_the_greetings_challenge() {
+    for given in ["1896.697@dbc", "<1896.697@dbc>"] {
+        let mut machine = Authorization::new(Setup { challenge: Some(given.to_owned()), ..setup() });
+        assert!(machine.greeting().text().ends_with(" at mx.example starting. <1896.697@dbc>"));
+        let login = login(&mut machine, "APOP mrose c4c9334bac560ecc979e58001b3e22fb");
+        let digest = 0xc4c9_334b_ac56_0ecc_979e_5800_1b3e_22fb_u128.to_be_bytes();
+        assert_eq!(login.proof, Proof::Apop { challenge: "<1896.697@dbc>".to_owned(), digest });
+        assert_eq!(login.user, UserName::parse(b"mrose"));
+    }
+}
+
+/// RFC 1939, section 7, APOP: without a challenge in the greeting there is none.
+#[test]
+fn apop_needs_a_challenge() {
+    let answer = reply(&mut machine(), "APOP mrose c4c9334bac560ecc979e58001b3e22fb");
+    assert_eq!(answer, Reply::err("APOP is not offered: the greeting has no challenge."));
+}
+
+/// Design, section 5: no plaintext password over an unencrypted connection; RFC 3206, section 4: the code.
+#[test]
+fn plaintext_is_refused_before_the_password_is_looked_at() {
+    let mut machine = Authorization::new(Setup { plaintext_allowed: false, ..setup() });
+    for line in ["USER ann", "PASS secret"] {
+        assert!(reply(&mut machine, line).text().starts_with("[SYS/PERM] "), "{line}");
+    }
+    match say(&mut machine, "CAPA") {
+        Effect::Lines(_, lines) => assert!(!lines.contains(&"USER".to_owned()), "RFC 2449, section 6.2"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Design, section 3: the tenth syntax error before login closes the connection.
+#[test]
+fn ten_errors_close() {
+    let mut machine = machine();
+    for error in 1..MAX_ERRORS {
+        let line = if error % 2 == 0 { Line::TooLong } else { Line::Complete(b"GET / HTTP/1.1") };
+        assert!(matches!(machine.step(line), Effect::Reply(reply) if !reply.is_ok()));
+        assert!(!reply(&mut machine, "STAT").is_ok(), "a command of the other state is no syntax error");
+    }
+    let closed = Effect::Close(Reply::err("Too many errors: closing the connection."));
+    assert_eq!(say(&mut machine, "GET / HTTP/1.1"), closed);
+}
+
+/// RFC 1939, section 3: a command of the other state gets -ERR. RFC 2449, section 5: CAPA works in both states.
+#[test]
+fn commands_of_the_other_state() {
+    let mut machine = machine();
+    let commands =
+        ["STAT", "LIST", "RETR 1", "DELE 1", "NOOP", "RSET", "TOP 1 0", "UIDL", "LAST", "XTND XMIT"];
+    for line in commands {
+        assert!(reply(&mut machine, line).text().starts_with("Not logged in"), "{line}");
+    }
+    for line in ["AUTH", "AUTH PLAIN", "STLS", "UTF8", "LANG"] {
+        assert!(reply(&mut machine, line).text().ends_with(" is not supported by this server."), "{line}");
+    }
+    assert!(
+        matches!(say(&mut machine, "CAPA"), Effect::Lines(_, lines) if lines.contains(&"UIDL".to_owned()))
+    );
+}
+
+/// RFC 1939, section 4, QUIT; history: the farewell.
+#[test]
+fn quit_before_login_closes() {
+    let farewell = Reply::ok("Pop server at mx.example signing off.");
+    assert_eq!(say(&mut machine(), "QUIT"), Effect::Close(farewell));
+}
