@@ -2,10 +2,13 @@
 
 use super::message::{Answer, Attempt, Message};
 use super::notice::Departure;
+use super::role::{describe, describe_reply};
 use crate::log::SessionId;
-use crate::protocol::line::{Line, Lines};
+use crate::protocol::command::{self, Command};
+use crate::protocol::line::{COMMAND_LIMIT, Line, Lines};
+use crate::protocol::listing;
 use crate::protocol::reply::Reply;
-use crate::session::authorization::{Authorization, Effect, Login};
+use crate::session::authorization::{Authorization, Effect, Login, incorrect};
 use crate::sys::{clock, socket};
 use crate::sys::socket::Peer;
 use crate::transport::output::Output;
@@ -38,7 +41,7 @@ enum Phase {
     /// Commands.
     Talking,
     /// The verdict on a login.
-    Verifying { attempt: OwnedFd, since: Instant },
+    Verifying { attempt: OwnedFd, since: Instant, user: String },
     /// The moment at which a refusal leaves.
     Delayed { until: Instant, refusal: Refusal },
     /// The last replies to leave before the client's socket goes to the session.
@@ -49,8 +52,8 @@ enum Phase {
 
 /// How a login was refused.
 enum Refusal {
-    /// Wrong credentials.
-    Wrong,
+    /// Wrong credentials of this name.
+    Wrong(String),
     /// Something else, said behind `-ERR `.
     Other(String),
 }
@@ -80,9 +83,9 @@ pub(crate) struct Connection {
     commanded: Instant,
     times: Times,
     /// Lines for debugging, when wanted.
-    pub(crate) spoken: Option<Vec<String>>,
-    /// The last name of a USER command that no PASS followed yet.
-    pub(crate) probed: Option<String>,
+    spoken: Option<Vec<String>>,
+    /// The last name of a USER command that no PASS followed.
+    probed: Option<Vec<u8>>,
 }
 
 impl Connection {
@@ -149,17 +152,18 @@ impl Connection {
 
     /// Executes one command: none when no line is complete, else the login that it asks for, if it does.
     fn next_command(&mut self) -> Option<Option<Login>> {
-        let line = self.lines.next_line(self.machine.line_limit())?;
+        let line = self.lines.next_line(COMMAND_LIMIT)?;
         self.commanded = clock::now();
         if let Some(spoken) = &mut self.spoken {
             spoken.push(describe(&line));
         }
+        note_probe(&mut self.probed, &line);
         let effect = self.machine.step(line);
         match effect {
             Effect::Reply(reply) => self.say(&reply),
             Effect::Lines(reply, lines) => {
                 self.say(&reply);
-                crate::protocol::multiline::write_lines(&lines, self.output.buffer());
+                listing::write_lines(&lines, self.output.buffer());
             }
             Effect::Close(reply) => {
                 let why = if reply.is_ok() { Departure::Quit } else { Departure::Expelled };
@@ -180,7 +184,7 @@ impl Connection {
 
     fn say(&mut self, reply: &Reply) {
         if let Some(spoken) = &mut self.spoken {
-            spoken.push(format!("S: {reply}"));
+            spoken.push(describe_reply(reply));
         }
         reply.write_to(self.output.buffer());
     }
@@ -210,8 +214,8 @@ impl Connection {
     }
 
     /// Waits for the verdict that comes over this socket.
-    pub(crate) fn await_verdict(&mut self, attempt: OwnedFd) {
-        self.phase = Phase::Verifying { attempt, since: clock::now() };
+    pub(crate) fn await_verdict(&mut self, attempt: OwnedFd, user: String) {
+        self.phase = Phase::Verifying { attempt, since: clock::now(), user };
     }
 
     /// The socket of the attempt under way.
@@ -225,14 +229,14 @@ impl Connection {
     /// Takes in what the verifier says.
     pub(crate) fn verdict(&mut self, answer: Answer) {
         let phase = std::mem::replace(&mut self.phase, Phase::Talking);
-        let Phase::Verifying { attempt, since } = phase else {
+        let Phase::Verifying { attempt, since, user } = phase else {
             self.phase = phase;
             return;
         };
         let until = since + self.times.failure_delay;
         self.phase = match answer {
             Answer::Ready => Phase::Leaving { attempt },
-            Answer::Refused => Phase::Delayed { until, refusal: Refusal::Wrong },
+            Answer::Refused => Phase::Delayed { until, refusal: Refusal::Wrong(user) },
             Answer::Unavailable { reply, delayed } => {
                 let until = if delayed { until } else { clock::now() };
                 Phase::Delayed { until, refusal: Refusal::Other(reply) }
@@ -281,14 +285,13 @@ impl Connection {
     }
 
     fn refuse(&mut self, refusal: Refusal) {
-        let effect = match refusal {
-            Refusal::Wrong => self.machine.refused(),
-            Refusal::Other(text) => self.machine.unavailable(&text),
-        };
-        match effect {
-            Effect::Close(reply) => self.close_with(&reply, Departure::Expelled),
-            Effect::Reply(reply) => self.say(&reply),
-            Effect::Lines(..) | Effect::Verify(_) => {}
+        match refusal {
+            Refusal::Other(text) => self.say(&Reply::err_text(text)),
+            Refusal::Wrong(user) => match self.machine.refused(incorrect(&user)) {
+                Effect::Close(reply) => self.close_with(&reply, Departure::Expelled),
+                Effect::Reply(reply) => self.say(&reply),
+                Effect::Lines(..) | Effect::Verify(_) => {}
+            },
         }
     }
 
@@ -303,16 +306,28 @@ impl Connection {
         socket::send(&attempt, &unread.to_bytes(), &[client.as_fd()], true)
     }
 
+    /// The name that was asked for and not followed by a password.
+    pub(crate) fn probed(&self) -> Option<Vec<u8>> {
+        self.probed.clone()
+    }
+
+    /// What was said since the last call, for debugging.
+    pub(crate) fn take_spoken(&mut self) -> Vec<String> {
+        self.spoken.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     /// The descriptor of the client.
     pub(crate) fn client(&self) -> std::os::fd::BorrowedFd<'_> {
         self.stream.descriptor()
     }
 }
 
-/// A command as the debugging log shows it: without secrets.
-fn describe(line: &Line<'_>) -> String {
-    match line {
-        Line::TooLong => "C: (line too long)".to_owned(),
-        Line::Complete(bytes) => format!("C: {}", crate::protocol::command::without_secret(bytes)),
+/// Remembers a name until a password follows it; only QUIT leaves it standing, as a probe.
+fn note_probe(probed: &mut Option<Vec<u8>>, line: &Line<'_>) {
+    let Line::Complete(line) = line else { return };
+    match command::parse(line) {
+        Ok(Command::User(name)) => *probed = Some(name.to_vec()),
+        Ok(Command::Pass(_) | Command::Apop { .. }) => *probed = None,
+        _ => {}
     }
 }

@@ -13,6 +13,7 @@ use super::notice::{Departure, Notice};
 use super::role::Surroundings;
 use crate::error::{Error, Result};
 use crate::log::SessionId;
+use crate::secret::Secret;
 use crate::session::authorization::{Authorization, Login, Proof, Setup};
 use crate::sys::privileges::{self, Ids};
 use crate::sys::process::{Limits, end_first_when_out_of_memory};
@@ -131,7 +132,7 @@ impl<'a> Server<'a> {
             host: config.hostname.clone(),
             shy: config.shy,
             challenge: None,
-            plaintext_allowed: config.auth.plaintext_allowed(peer.is_local()),
+            plaintext_allowed: self.surroundings.plaintext_allowed(peer),
             xlst: config.xtnd.xlst,
             xmit: config.xtnd.xmit,
         }
@@ -205,6 +206,7 @@ impl<'a> Server<'a> {
 
     fn begin_attempt(&mut self, number: usize, login: Login) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
+        let user = login.shown.clone();
         let begun = socket::pair().and_then(|(here, there)| {
             let notice = Notice::Attempt(connection.session, connection.peer);
             self.surroundings.send(&notice, &[there.as_fd()])?;
@@ -214,7 +216,7 @@ impl<'a> Server<'a> {
             Ok(here)
         });
         match begun {
-            Ok(attempt) => connection.await_verdict(attempt),
+            Ok(attempt) => connection.await_verdict(attempt, user),
             Err(error) => {
                 self.surroundings.tell(&Notice::Fault(Error::io("cannot have a login checked", error)));
                 connection.unavailable();
@@ -279,12 +281,11 @@ impl<'a> Server<'a> {
 }
 
 fn credentials(login: Login) -> Credentials {
-    let user = login.user;
     let (mechanism, challenge, proof) = match login.proof {
         Proof::Password(password) => (Mechanism::Pass, Vec::new(), password),
         Proof::Apop { challenge, digest } => {
-            (Mechanism::Apop, challenge.into_bytes(), crate::secret::Secret::new(digest.to_vec()))
+            (Mechanism::Apop, challenge.into_bytes(), Secret::new(digest.to_vec()))
         }
     };
-    Credentials { user, mechanism, challenge, proof, encryption: Encryption::default() }
+    Credentials { user: login.shown.into_bytes(), mechanism, challenge, proof, encryption: Encryption::default() }
 }

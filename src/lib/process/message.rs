@@ -170,7 +170,7 @@ pub(crate) struct Encryption {
 /// Credentials as the client sent them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Credentials {
-    /// The name as the client sent it.
+    /// The name, printable; whoever uses it checks it against the rules of names.
     pub(crate) user: Vec<u8>,
     /// How it proves itself.
     pub(crate) mechanism: Mechanism,

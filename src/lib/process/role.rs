@@ -2,10 +2,14 @@
 
 use super::message::Message;
 use super::notice::Notice;
-use crate::config::{Config, Sandbox};
+use crate::config::{Config, Plaintext, Sandbox};
+use crate::protocol::capability::Offer;
+use crate::protocol::command::{self, Command};
+use crate::protocol::line::Line;
+use crate::protocol::reply::{Reply, shown};
 use crate::log::SessionId;
 use crate::sys::sandbox::Missing;
-use crate::sys::socket;
+use crate::sys::socket::{self, Peer};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -44,6 +48,21 @@ impl Surroundings<'_> {
         }
     }
 
+    /// Whether a client may send a password in the clear.
+    pub(crate) fn plaintext_allowed(&self, peer: &Peer) -> bool {
+        self.config.auth.plaintext == Plaintext::Always || peer.is_local()
+    }
+
+    /// What CAPA announces to a client, before and after login.
+    pub(crate) fn offer(&self, peer: &Peer) -> Offer {
+        Offer {
+            plaintext_allowed: self.plaintext_allowed(peer),
+            xlst: self.config.xtnd.xlst,
+            xmit: self.config.xtnd.xmit,
+            shy: self.config.shy,
+        }
+    }
+
     /// Whether a role without its whole fence must not serve.
     pub(crate) fn require_sandbox(&self) -> bool {
         self.config.sandbox == Sandbox::Require
@@ -62,4 +81,21 @@ impl Surroundings<'_> {
             )));
         }
     }
+}
+
+/// A command as the debugging log shows it. What is not understood is not shown: it may be a mistyped password.
+pub(crate) fn describe(line: &Line<'_>) -> String {
+    let Line::Complete(bytes) = line else { return "C: (line too long)".to_owned() };
+    match command::parse(bytes) {
+        Ok(Command::Pass(_)) => "C: PASS ***".to_owned(),
+        Ok(Command::Apop { user, .. }) => format!("C: APOP {} ***", shown(user)),
+        Ok(Command::Auth { mechanism, .. }) => format!("C: AUTH {} ***", mechanism.unwrap_or_default()),
+        Ok(_) => format!("C: {}", shown(bytes)),
+        Err(_) => format!("C: (not understood, {} octets)", bytes.len()),
+    }
+}
+
+/// A reply as the debugging log shows it.
+pub(crate) fn describe_reply(reply: &Reply) -> String {
+    format!("S: {} {}", if reply.is_ok() { "+OK" } else { "-ERR" }, reply.text())
 }

@@ -6,14 +6,16 @@
 //! of a reply, for the idle timeout is gone, and nothing is deleted (RFC 1939, section 3).
 
 use super::notice::{Notice, Report};
-use super::role::Surroundings;
+use super::role::{Surroundings, describe, describe_reply};
 use super::xmit;
 use crate::error::{Error, Result};
 use crate::log::{End, SessionId};
 use crate::maildrop::{Entry, Maildrop};
 use crate::protocol::MsgNo;
 use crate::protocol::header;
-use crate::protocol::line::{COMMAND_LIMIT, Line, Lines};
+use crate::protocol::capability::Offer;
+use crate::protocol::line::{COMMAND_LIMIT, Lines};
+use crate::protocol::listing;
 use crate::protocol::multiline::Encoder;
 use crate::protocol::reply::Reply;
 use crate::session::transaction::{Effect, Scope, Setup, Transaction};
@@ -24,6 +26,7 @@ use crate::sys::socket::{self, Wait};
 use crate::transport::output::Output;
 use crate::transport::stream::Stream;
 use std::io;
+use std::time::Instant;
 
 /// What this role may ask of the kernel.
 pub(crate) const CALLS: &[Calls] =
@@ -36,15 +39,13 @@ pub(crate) const LIMITS: Limits =
 /// Octets that are read from a mailbox, and sent to a client, at once.
 const CHUNK: usize = 64 * 1024;
 
-/// Octets of a message that are searched for a header field (XTND XLST).
-const HEADER: usize = 64 * 1024;
-
 /// Who comes in, over what, with what was read ahead.
 pub(crate) struct Visitor {
     pub(crate) user: String,
     pub(crate) id: SessionId,
     pub(crate) stream: Box<dyn Stream>,
     pub(crate) unread: Vec<u8>,
+    pub(crate) offer: Offer,
 }
 
 /// Serves the visitor until QUIT or the end of the connection.
@@ -53,11 +54,9 @@ pub(crate) fn serve(visitor: Visitor, maildrop: Box<dyn Maildrop>, surroundings:
     let machine = Transaction::new(Setup {
         user: visitor.user,
         host: config.hostname.clone(),
-        shy: config.shy,
         count: maildrop.count(),
         octets: maildrop.octets(),
-        xlst: config.xtnd.xlst,
-        xmit: config.xtnd.xmit,
+        offer: visitor.offer,
     });
     let mut lines = Lines::new();
     lines.feed(&visitor.unread);
@@ -67,10 +66,13 @@ pub(crate) fn serve(visitor: Visitor, maildrop: Box<dyn Maildrop>, surroundings:
         lines,
         output: Output::with_capacity(CHUNK),
         machine,
+        count: maildrop.count(),
+        octets: maildrop.octets(),
         maildrop,
         surroundings,
         buffer: vec![0; CHUNK],
         report: Report::ended(End::Dropped),
+        command_due: None,
     };
     let end = session.run();
     session.finish(end)
@@ -86,9 +88,14 @@ pub(super) struct Session<'a> {
     output: Output,
     machine: Transaction,
     maildrop: Box<dyn Maildrop>,
+    /// Of all messages, when the session began.
+    count: u32,
+    octets: u64,
     pub(super) surroundings: &'a Surroundings<'a>,
     buffer: Vec<u8>,
     report: Report,
+    /// Until when the command that is waited for must be there.
+    command_due: Option<Instant>,
 }
 
 impl Session<'_> {
@@ -106,7 +113,10 @@ impl Session<'_> {
     fn serve_command(&mut self) -> Stopped<()> {
         let effect = match self.lines.next_line(COMMAND_LIMIT) {
             Some(line) => {
-                self.surroundings.debug_command(self.id, &line);
+                self.command_due = None;
+                if self.surroundings.debug {
+                    self.surroundings.debug(self.id, describe(&line));
+                }
                 self.machine.step(line)
             }
             None => {
@@ -123,7 +133,7 @@ impl Session<'_> {
             Effect::Reply(reply) => self.say(&reply),
             Effect::Capabilities(reply, lines) => {
                 self.say(&reply);
-                crate::protocol::multiline::write_lines(&lines, self.output.buffer());
+                listing::write_lines(&lines, self.output.buffer());
             }
             Effect::List(scope) => self.list(&scope, Listing::Octets)?,
             Effect::Uidl(scope) => self.list(&scope, Listing::Uidl)?,
@@ -153,12 +163,12 @@ impl Session<'_> {
         let (reply, end) = match committed {
             Ok(remarks) => {
                 remarks.into_iter().for_each(|remark| self.surroundings.tell(&Notice::Remark(remark)));
-                (self.machine.quit_reply(None), End::Quit)
+                (self.machine.quit_reply(Ok(())), End::Quit)
             }
             Err(error) => {
                 let told = error.reply();
                 self.surroundings.tell(&Notice::Fault(error));
-                (self.machine.quit_reply(Some(&told)), End::Failed)
+                (self.machine.quit_reply(Err(told)), End::Failed)
             }
         };
         self.say(&reply);
@@ -170,11 +180,12 @@ impl Session<'_> {
     fn finish(mut self, end: End) -> Report {
         let kept = end != End::Quit;
         self.stream.finish();
-        let (deleted, deleted_octets) = if kept { (0, 0) } else { self.machine.deleted_totals() };
+        let done = self.machine.statistics();
+        let (deleted, deleted_octets) = if kept { (0, 0) } else { (done.deleted, done.deleted_octets) };
         self.report.deleted = deleted;
         self.report.deleted_octets = deleted_octets;
-        self.report.left = self.maildrop.count().saturating_sub(deleted);
-        self.report.left_octets = self.machine.all_octets().saturating_sub(deleted_octets);
+        self.report.left = self.count.saturating_sub(deleted);
+        self.report.left_octets = self.octets.saturating_sub(deleted_octets);
         self.report.end = end;
         self.report
     }
@@ -192,14 +203,14 @@ impl Session<'_> {
         match *scope {
             Scope::One(message) => {
                 let reply = match self.entry(message) {
-                    Ok(entry) => listing.reply(message, &entry),
+                    Ok(entry) => listing.one(&self.machine, message, &entry),
                     Err(error) => self.fault(error),
                 };
                 self.say(&reply);
                 Ok(())
             }
             Scope::All => {
-                let reply = self.machine.list_reply();
+                let reply = listing.all(&self.machine);
                 self.each_page(&reply, |session, message, entry| {
                     listing.line(message, entry, session.output.buffer());
                     Ok(())
@@ -217,7 +228,7 @@ impl Session<'_> {
                     Ok(line) => {
                         self.say(&reply);
                         self.output.buffer().extend_from_slice(&line);
-                        self.output.buffer().extend_from_slice(b".\r\n");
+                        self.output.buffer().extend_from_slice(listing::END);
                     }
                     Err(error) => {
                         let reply = self.fault(error);
@@ -234,18 +245,12 @@ impl Session<'_> {
         }
     }
 
+    /// The field is looked for in the first 64 KiB of the message.
     fn header_line(&mut self, field: &str, message: MsgNo) -> Result<Vec<u8>> {
-        let mut start = Vec::with_capacity(4096);
-        while start.len() < HEADER && !header::is_complete(&start) {
-            let octets = self.maildrop.read(message, start.len() as u64, &mut self.buffer)?;
-            if octets == 0 {
-                break;
-            }
-            start.extend_from_slice(&self.buffer[..octets]);
-        }
-        let value = header::field(field, &start);
+        let octets = self.maildrop.read(message, 0, &mut self.buffer)?;
+        let value = header::field(field, &self.buffer[..octets]);
         let mut line = Vec::new();
-        crate::protocol::listing::write_header(message, field, value.as_deref(), &mut line);
+        listing::write_header_line(message, field, value.as_deref(), &mut line);
         Ok(line)
     }
 
@@ -274,7 +279,7 @@ impl Session<'_> {
                 self.flush()?;
             }
         }
-        self.output.buffer().extend_from_slice(b".\r\n");
+        self.output.buffer().extend_from_slice(listing::END);
         Ok(())
     }
 
@@ -296,7 +301,10 @@ impl Session<'_> {
                 return Ok(());
             }
         };
-        let reply = self.machine.retrieve_reply(entry.octets, lines);
+        let reply = match lines {
+            None => self.machine.retrieve_reply(entry.octets),
+            Some(_) => self.machine.top_reply(),
+        };
         self.say(&reply);
         let (mut encoder, mut offset) = (Encoder::new(lines), 0);
         while octets > 0 {
@@ -311,17 +319,18 @@ impl Session<'_> {
             octets = self.maildrop.read(message, offset, buffer).map_err(|error| self.broken(error))?;
         }
         encoder.finish(self.output.buffer());
-        self.machine.retrieved(message, lines.is_none());
-        match lines {
-            None => self.report.retrieved = self.report.retrieved.saturating_add(1),
-            Some(_) => self.report.tops = self.report.tops.saturating_add(1),
+        if lines.is_none() {
+            self.machine.retrieved(message);
+            self.report.retrieved = self.report.retrieved.saturating_add(1);
+        } else {
+            self.report.tops = self.report.tops.saturating_add(1);
         }
         Ok(())
     }
 
     /// A fault before the first line of a reply: an `-ERR` that says what kind it is.
     pub(super) fn fault(&self, error: Error) -> Reply {
-        let reply = Reply::err_text(&error.reply());
+        let reply = Reply::err_text(error.reply());
         self.surroundings.tell(&Notice::Fault(error));
         reply
     }
@@ -333,7 +342,9 @@ impl Session<'_> {
     }
 
     pub(super) fn say(&mut self, reply: &Reply) {
-        self.surroundings.debug(self.id, format!("S: {reply}"));
+        if self.surroundings.debug {
+            self.surroundings.debug(self.id, describe_reply(reply));
+        }
         reply.write_to(self.output.buffer());
     }
 
@@ -349,18 +360,16 @@ impl Session<'_> {
         }
     }
 
-    /// Reads until there is a whole line. The idle timeout is for the whole of it, so that dripping octets does not help.
+    /// Reads what comes next. The idle timeout is for a whole command, so that dripping octets does not help.
     fn receive(&mut self) -> Stopped<()> {
-        let deadline = clock::now() + self.surroundings.config.limits.idle_timeout;
-        loop {
-            if self.receive_some(deadline)? && self.lines.has_line(COMMAND_LIMIT) {
-                return Ok(());
-            }
-        }
+        let idle = self.surroundings.config.limits.idle_timeout;
+        let due = *self.command_due.get_or_insert_with(|| clock::now() + idle);
+        while !self.receive_some(due)? {}
+        Ok(())
     }
 
     /// Reads what there is, or waits for it until the deadline.
-    pub(super) fn receive_some(&mut self, deadline: std::time::Instant) -> Stopped<bool> {
+    pub(super) fn receive_some(&mut self, deadline: Instant) -> Stopped<bool> {
         let most = self.buffer.len().min(self.lines.space());
         match self.stream.read(&mut self.buffer[..most]) {
             Ok(0) => Err(End::Dropped),
@@ -376,7 +385,7 @@ impl Session<'_> {
         }
     }
 
-    fn await_client(&self, what: Wait, deadline: std::time::Instant) -> Stopped<()> {
+    fn await_client(&self, what: Wait, deadline: Instant) -> Stopped<()> {
         match socket::wait(self.stream.descriptor(), what, deadline) {
             Ok(true) => Ok(()),
             Ok(false) => Err(End::Idle),
@@ -394,16 +403,23 @@ enum Listing {
 
 impl Listing {
     fn line(self, message: MsgNo, entry: &Entry, out: &mut Vec<u8>) {
-        use crate::protocol::listing;
         match self {
-            Self::Octets => listing::write_octets(message, entry.octets, out),
-            Self::Uidl => listing::write_uidl(message, entry.uidl.hash, entry.uidl.twin, out),
+            Self::Octets => listing::write_list_line(message, entry.octets, out),
+            Self::Uidl => listing::write_uidl_line(message, entry.uidl.hash, entry.uidl.twin, out),
         }
     }
 
-    fn reply(self, message: MsgNo, entry: &Entry) -> Reply {
-        let mut line = Vec::new();
-        self.line(message, entry, &mut line);
-        Reply::ok(String::from_utf8_lossy(&line).trim_end())
+    fn one(self, machine: &Transaction, message: MsgNo, entry: &Entry) -> Reply {
+        match self {
+            Self::Octets => machine.list_one(message, entry.octets),
+            Self::Uidl => machine.uidl_one(message, entry.uidl.hash, entry.uidl.twin),
+        }
+    }
+
+    fn all(self, machine: &Transaction) -> Reply {
+        match self {
+            Self::Octets => machine.list_all(),
+            Self::Uidl => machine.uidl_all(),
+        }
     }
 }

@@ -13,12 +13,14 @@ use crate::config::{Config, Lock, Sandbox};
 use crate::error::{Error, Kind, Result};
 use crate::maildrop::mbox::{Local, LockSet, Locked, Purpose, Replaced, Spool};
 use crate::sys::directory::Directory;
+use crate::sys::file::{Identity, Stamp};
 use crate::sys::privileges::{self, Ids};
 use crate::sys::process::Limits;
 use crate::sys::sandbox::{Calls, Fence, inside};
 use crate::sys::socket::{self, Wait};
 use crate::sys::{clock, lock};
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -31,18 +33,24 @@ pub(crate) const CALLS: &[Calls] =
 const LIMITS: Limits =
     Limits { descriptors: Some(64), memory: Some(512 << 20), file_size: None, may_fork: false };
 
-/// How often our dotlock is touched while it is held.
+/// How often our dotlock is touched while the session works.
 const TOUCH: Duration = Duration::from_secs(10);
 
 /// How long a deliverer that opened the old mailbox is waited for, once the client has its answer.
 const LATE: Duration = Duration::from_secs(60);
+
+/// How long the session waits for an answer: the locks' patience of 30 s and some work.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The largest message between session and helper: numbers, and sentences for the log.
+const LARGEST: usize = 16 * 1024;
 
 /// Session to helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Request {
     Lock(Purpose),
     Temporary,
-    Replace { copied: u64 },
+    Replace(u64),
     Unlock,
 }
 
@@ -50,11 +58,168 @@ enum Request {
 #[derive(Debug)]
 enum Response {
     Done,
-    NoMailbox,
-    /// The mailbox, or the temporary file, comes with it.
-    Opened,
+    /// The locked mailbox comes with it, or there is none.
+    Locked(Vec<String>),
+    /// The temporary file comes with it.
+    Temporary,
     Replaced(Replaced),
     Failed(Error),
+}
+
+/// The helper's part: serves one session's operation. The role's exit status.
+pub(crate) fn run(session: &OwnedFd, admitted: &Admitted, config: &Config) -> u8 {
+    match enter(admitted, config) {
+        Ok(mut local) => {
+            serve(session, &mut local);
+            0
+        }
+        Err(error) => {
+            let status = error.exit_status();
+            if receive::<Request>(session, PATIENCE).is_ok() {
+                answer(session, &Response::Failed(error), None);
+            }
+            status
+        }
+    }
+}
+
+/// From root to the user with the directory's group, for good.
+fn enter(admitted: &Admitted, config: &Config) -> Result<Local> {
+    let mut groups = vec![admitted.gid];
+    groups.extend(places::spool_group(&admitted.maildrop));
+    privileges::become_for_good(&Ids { uid: admitted.uid, gid: admitted.gid, groups })?;
+    let above = admitted.maildrop.parent().unwrap_or(Path::new("/"));
+    let directory = Directory::open(above)
+        .map_err(|cause| Error::io(format!("cannot open {}", above.display()), cause))?;
+    lock::ignore_lease_breaks().map_err(|cause| Error::io("cannot ignore a signal", cause))?;
+    LIMITS.apply()?;
+    let require = config.sandbox == Sandbox::Require;
+    Fence { calls: CALLS, directories: &inside(&directory), require }.close()?;
+    let set = LockSet {
+        fcntl: config.maildrop.locks.contains(&Lock::Fcntl),
+        dotlock: config.maildrop.locks.contains(&Lock::Dotlock),
+    };
+    Local::new(&admitted.maildrop, set, admitted.uid)
+}
+
+/// Requests until the session's end closes; dropping `local` then undoes what is unfinished.
+fn serve(session: &OwnedFd, local: &mut Local) {
+    loop {
+        match receive::<Request>(session, TOUCH) {
+            Ok(Some((request, _))) => obey(session, local, request),
+            Ok(None) => local.touch(),
+            Err(_) => break,
+        }
+    }
+    // A deliverer that opened the old mailbox may still be waiting for its lock.
+    local.watch(LATE);
+}
+
+fn obey(session: &OwnedFd, local: &mut Local, request: Request) {
+    let response = match request {
+        Request::Lock(purpose) => local.lock(purpose).map(|locked| match locked {
+            Some(locked) => (Response::Locked(locked.notes), Some(OwnedFd::from(locked.file))),
+            None => (Response::Locked(Vec::new()), None),
+        }),
+        Request::Temporary => {
+            local.temporary().map(|file| (Response::Temporary, Some(OwnedFd::from(file))))
+        }
+        Request::Replace(copied) => local.replace(copied).map(|done| (Response::Replaced(done), None)),
+        Request::Unlock => local.unlock().map(|()| (Response::Done, None)),
+    };
+    match response {
+        Ok((response, file)) => answer(session, &response, file.as_ref().map(AsFd::as_fd)),
+        Err(error) => answer(session, &Response::Failed(error), None),
+    }
+}
+
+fn answer(session: &OwnedFd, response: &Response, file: Option<BorrowedFd<'_>>) {
+    // A session that is gone is noticed at the next message.
+    let _ = socket::send(session, &response.to_bytes(), file.as_slice(), true);
+}
+
+/// The session's part: `Spool` by messages. Each locked operation has a helper of its own.
+pub(crate) struct Remote {
+    control: OwnedFd,
+    helper: Option<OwnedFd>,
+}
+
+impl Remote {
+    /// A spool that asks this role's monitor for helpers.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn new(surroundings: &Surroundings<'_>) -> Result<Self> {
+        let control = surroundings.control.try_clone().map_err(gone)?;
+        Ok(Self { control, helper: None })
+    }
+
+    fn ask(&mut self, request: Request) -> Result<(Response, Option<File>)> {
+        let helper = self.helper.as_ref().ok_or_else(|| gone(io::ErrorKind::NotConnected.into()))?;
+        socket::send(helper, &request.to_bytes(), &[], true).map_err(gone)?;
+        match receive::<Response>(helper, PATIENCE).map_err(gone)? {
+            Some((Response::Failed(error), _)) => Err(error),
+            Some((response, file)) => Ok((response, file.map(File::from))),
+            None => Err(gone(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+impl Spool for Remote {
+    fn lock(&mut self, purpose: Purpose) -> Result<Option<Locked>> {
+        let (here, there) = socket::pair().map_err(gone)?;
+        socket::send(&self.control, &Notice::Spool.to_bytes(), &[there.as_fd()], true).map_err(gone)?;
+        drop(there);
+        self.helper = Some(here);
+        match self.ask(Request::Lock(purpose))? {
+            (Response::Locked(notes), Some(file)) => Ok(Some(Locked { file, notes })),
+            (Response::Locked(_), None) => Ok(None),
+            _ => Err(out_of_step()),
+        }
+    }
+
+    fn temporary(&mut self) -> Result<File> {
+        match self.ask(Request::Temporary)? {
+            (Response::Temporary, Some(file)) => Ok(file),
+            _ => Err(out_of_step()),
+        }
+    }
+
+    fn replace(&mut self, copied_to: u64) -> Result<Replaced> {
+        match self.ask(Request::Replace(copied_to))? {
+            (Response::Replaced(replaced), None) => Ok(replaced),
+            _ => Err(out_of_step()),
+        }
+    }
+
+    fn unlock(&mut self) -> Result<()> {
+        if self.helper.is_none() {
+            return Ok(());
+        }
+        let unlocked = self.ask(Request::Unlock);
+        self.helper = None;
+        unlocked.map(drop)
+    }
+}
+
+fn gone(cause: io::Error) -> Error {
+    Error::io("cannot reach the spool helper", cause).as_kind(Kind::Temporary)
+}
+
+fn out_of_step() -> Error {
+    Error::new(Kind::Temporary, "the spool helper answered something else")
+}
+
+/// The next message within a time; none when the time is over.
+fn receive<M: Message>(from: &OwnedFd, within: Duration) -> io::Result<Option<(M, Option<OwnedFd>)>> {
+    if !socket::wait(from, Wait::Read, clock::now() + within)? {
+        return Ok(None);
+    }
+    let mut buffer = [0; LARGEST];
+    let mut received = socket::receive(from, &mut buffer, false)?;
+    let message = M::from_bytes(&buffer[..received.length])
+        .map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    Ok(Some((message, received.descriptors.pop())))
 }
 
 impl Message for Request {
@@ -63,7 +228,7 @@ impl Message for Request {
             Self::Lock(Purpose::Scan) => out.byte(1),
             Self::Lock(Purpose::Update) => out.byte(2),
             Self::Temporary => out.byte(3),
-            Self::Replace { copied } => out.byte(4).number(*copied),
+            Self::Replace(copied) => out.byte(4).number(*copied),
             Self::Unlock => out.byte(5),
         };
     }
@@ -73,9 +238,72 @@ impl Message for Request {
             1 => Ok(Self::Lock(Purpose::Scan)),
             2 => Ok(Self::Lock(Purpose::Update)),
             3 => Ok(Self::Temporary),
-            4 => Ok(Self::Replace { copied: input.number()? }),
+            4 => Ok(Self::Replace(input.number()?)),
             5 => Ok(Self::Unlock),
             _ => Err(Malformed),
         }
     }
+}
+
+impl Message for Response {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Done => {
+                out.byte(1);
+            }
+            Self::Locked(notes) => put_notes(out.byte(2), notes),
+            Self::Temporary => {
+                out.byte(3);
+            }
+            Self::Replaced(Replaced { identity, notes }) => {
+                out.byte(4).number(identity.device).number(identity.inode).number(identity.size);
+                put_stamp(out, identity.modified);
+                put_stamp(out, identity.changed);
+                put_notes(out, notes);
+            }
+            Self::Failed(error) => put_error(out.byte(5), error),
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> std::result::Result<Self, Malformed> {
+        match input.byte()? {
+            1 => Ok(Self::Done),
+            2 => Ok(Self::Locked(take_notes(input)?)),
+            3 => Ok(Self::Temporary),
+            4 => {
+                let identity = Identity {
+                    device: input.number()?,
+                    inode: input.number()?,
+                    size: input.number()?,
+                    modified: take_stamp(input)?,
+                    changed: take_stamp(input)?,
+                };
+                Ok(Self::Replaced(Replaced { identity, notes: take_notes(input)? }))
+            }
+            5 => Ok(Self::Failed(take_error(input)?)),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+fn put_stamp(out: &mut Writer, stamp: Stamp) {
+    out.number(stamp.seconds.cast_unsigned()).number(stamp.nanoseconds.cast_unsigned());
+}
+
+fn take_stamp(input: &mut Reader<'_>) -> std::result::Result<Stamp, Malformed> {
+    Ok(Stamp { seconds: input.number()?.cast_signed(), nanoseconds: input.number()?.cast_signed() })
+}
+
+/// Sentences for the log; a handful at most.
+fn put_notes(out: &mut Writer, notes: &[String]) {
+    let notes = &notes[..notes.len().min(8)];
+    out.number(notes.len() as u64);
+    for note in notes {
+        out.bytes(note[..note.floor_char_boundary(1024)].as_bytes());
+    }
+}
+
+fn take_notes(input: &mut Reader<'_>) -> std::result::Result<Vec<String>, Malformed> {
+    let count = input.number()?;
+    (0..count.min(8)).map(|_| input.text()).collect()
 }

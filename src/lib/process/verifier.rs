@@ -15,6 +15,7 @@ use crate::auth::{self, Account, Reason, Verdict, slots};
 use crate::error::{Error, Kind, Result};
 use crate::log::SessionId;
 use crate::maildrop::{self, Maildrop};
+use crate::protocol::name::UserName;
 use crate::sys::process::end_first_when_out_of_memory;
 use crate::sys::sandbox::{Fence, inside};
 use crate::sys::socket::{self, Peer, Wait};
@@ -37,7 +38,7 @@ pub(crate) fn run(attempt: OwnedFd, id: SessionId, peer: Peer, surroundings: &Su
     memory::wipe_stack();
     match verdict {
         Ok(account) => match enter(&account, id, &peer, mechanism, tls, surroundings) {
-            Ok(maildrop) => serve(attempt, account, id, maildrop, surroundings),
+            Ok(maildrop) => serve(attempt, account, id, peer, maildrop, surroundings),
             Err(error) => unavailable(&attempt, error, false, surroundings),
         },
         Err(None) => {
@@ -59,8 +60,10 @@ fn verify(credentials: Credentials, surroundings: &Surroundings<'_>) -> std::res
     if credentials.mechanism == Mechanism::Apop {
         return refused(Reason::NoSuchMechanism);
     }
+    // The login process has checked the name; what it says is not trusted.
+    let name = UserName::parse(&credentials.user);
     let _slot = slots::take(&config.run_dir, config.limits.verifications()).map_err(Some)?;
-    match auth::verify(config, &credentials.user, &credentials.proof) {
+    match auth::verify(config, name.as_ref().map(UserName::as_str), &credentials.proof) {
         Verdict::Accepted(account) => Ok(account),
         Verdict::Refused(reason) => refused(reason),
         Verdict::Unavailable(error) => Err(Some(error)),
@@ -99,7 +102,7 @@ fn enter(
     memory::wipe_stack();
     memory::overwrite_freed(false);
     memory::trim();
-    let (maildrop, remarks) = maildrop::open(found, &path, state, Box::new(Remote::new(surroundings)))?;
+    let (maildrop, remarks) = maildrop::open(found, &path, state, Box::new(Remote::new(surroundings)?))?;
     remarks.into_iter().for_each(|remark| surroundings.tell(&Notice::Remark(remark)));
     Ok(maildrop)
 }
@@ -108,6 +111,7 @@ fn serve(
     attempt: OwnedFd,
     account: Account,
     id: SessionId,
+    peer: Peer,
     maildrop: Box<dyn Maildrop>,
     surroundings: &Surroundings<'_>,
 ) -> u8 {
@@ -120,7 +124,8 @@ fn serve(
     surroundings.tell(&Notice::Begun);
     let report = match client {
         Some((stream, unread)) => {
-            let visitor = Visitor { user: account.name, id, stream: Box::new(stream), unread };
+            let offer = surroundings.offer(&peer);
+            let visitor = Visitor { user: account.name, id, stream: Box::new(stream), unread, offer };
             session::serve(visitor, maildrop, surroundings)
         }
         // The client left before the verdict.

@@ -40,7 +40,7 @@ pub(super) fn receive(session: &mut Session<'_>) -> Stopped<()> {
             return Ok(());
         }
     };
-    session.say(&Reply::ok("Start sending message."));
+    session.start_receiving();
     session.flush()?;
     take_in(session, &mut incoming)?;
     let octets = incoming.octets;
@@ -62,7 +62,7 @@ fn take_in(session: &mut Session<'_>, incoming: &mut Incoming) -> Stopped<()> {
     let mut unstuffer = Unstuffer::new();
     let mut text = Vec::new();
     loop {
-        let taken = unstuffer.take(session.lines.unread(), &mut text);
+        let taken = unstuffer.decode(session.lines.unread(), &mut text);
         session.lines.consume(taken);
         incoming.keep(&text);
         text.clear();
