@@ -1,5 +1,7 @@
 //! Who may log in: sources of credentials and the verdict on them.
 
+mod crypt;
+
 use crate::error::Error;
 use std::path::PathBuf;
 

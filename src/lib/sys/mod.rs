@@ -8,4 +8,5 @@ pub(crate) mod file;
 pub(crate) mod host;
 pub(crate) mod lock;
 pub(crate) mod random;
+pub(crate) mod slots;
 pub(crate) mod trace;
