@@ -9,4 +9,6 @@ pub(crate) mod host;
 pub(crate) mod lock;
 pub(crate) mod random;
 pub(crate) mod slots;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod trace;
