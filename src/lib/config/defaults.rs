@@ -109,12 +109,6 @@ impl Default for Xtnd {
     }
 }
 
-impl Default for Log {
-    fn default() -> Self {
-        Self { statistics: false }
-    }
-}
-
 /// The system's name; `localhost` where it is not fit for a greeting.
 fn hostname() -> String {
     sys::host::name()

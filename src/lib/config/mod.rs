@@ -143,8 +143,8 @@ pub(crate) struct Xtnd {
     pub(crate) sendmail: PathBuf,
 }
 
-/// `[log]`: what is written.
-#[derive(Clone, Debug, Deserialize)]
+/// `[log]`: what is written. Nothing extra by default.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Log {
     /// Whether a session ends with a `Stats:` line (`-s`).

@@ -80,7 +80,7 @@ fn lines_are_worded_as_the_grammar_says() {
             "refused: client=192.0.2.1 port=4711 user=ann mechanism=PASS reason=wrong-password",
         ),
         (
-            Event::Error { client, user: Some(user.clone()), text: text.clone() },
+            Event::Error { client, user: Some(user.clone()), text },
             "error: client=192.0.2.1 port=4711 user=ann text=cannot open /var/mail/ann: Permission denied",
         ),
         (Event::Error { client: None, user: None, text: "x".to_owned() }, "error: text=x"),
@@ -95,7 +95,7 @@ fn lines_are_worded_as_the_grammar_says() {
         ),
         (Event::Probe { client, user: user.clone() }, "probe: client=192.0.2.1 port=4711 user=ann"),
         (
-            Event::Xmit { client, user: user.clone(), octets: 9, status: 75 },
+            Event::Xmit { client, user, octets: 9, status: 75 },
             "xmit: client=192.0.2.1 port=4711 user=ann octets=9 status=75",
         ),
         (

@@ -1,0 +1,83 @@
+//! The source `unix`: passwd and shadow.
+
+use super::crypt::{self, Failure};
+use super::{Account, Finding, Reason, Verdict};
+use crate::error::{Error, Kind};
+use crate::secret::Secret;
+use crate::sys::account::{self, User};
+use std::io;
+
+/// Names the scheme of new passwords where no hash is at hand to imitate.
+const LOGIN_DEFS: &str = "/etc/login.defs";
+
+/// What the client hears when the databases cannot be asked.
+const TOLD: &str = "logins are not possible now, try again later";
+
+/// Checks a password by passwd and shadow.
+pub(super) fn check(name: &str, password: &Secret, min_uid: u32) -> Finding {
+    match verdict(name, password, min_uid) {
+        Ok(finding) => finding,
+        Err(error) => Finding { verdict: Verdict::Unavailable(error), paid: false },
+    }
+}
+
+/// Computes a hash of the site's kind for nothing, so that a refusal without one costs the same.
+pub(super) fn compute_dummy(password: &Secret) {
+    let dummy =
+        account::first_shadow(crypt::dummy_of).unwrap_or_else(|| crypt::dummy_named(&encrypt_method()));
+    // Only its time counts.
+    let _ = crypt::verify(dummy.as_bytes(), password.expose());
+}
+
+fn verdict(name: &str, password: &Secret, min_uid: u32) -> Result<Finding, Error> {
+    let free = |reason| Ok(Finding { verdict: Verdict::Refused(reason), paid: false });
+    let Some(user) = account::user(name).map_err(|error| unavailable("passwd", error))? else {
+        return free(Reason::UnknownUser);
+    };
+    if user.uid == 0 || user.uid < min_uid {
+        return free(Reason::BelowMinUid);
+    }
+    let Some(hash) = hash_of(&user)? else { return free(Reason::Locked) };
+    match crypt::verify(hash.expose(), password.expose()) {
+        Ok(true) => Ok(Finding { verdict: Verdict::Accepted(accepted(name, user)), paid: true }),
+        Ok(false) => Ok(Finding { verdict: Verdict::Refused(Reason::WrongPassword), paid: true }),
+        Err(Failure::Locked) => free(Reason::Locked),
+        Err(Failure::Unsupported(scheme)) => free(Reason::UnsupportedScheme(scheme)),
+        Err(Failure::TooCostly(scheme)) => {
+            free(Reason::UnsupportedScheme(format!("{scheme}-with-too-high-cost")))
+        }
+        Err(Failure::System(error)) => {
+            Err(Error::io("cannot compute a password hash", error).as_kind(Kind::Temporary).tell(TOLD))
+        }
+    }
+}
+
+/// The password field: shadow's where passwd says `x`, else passwd's own. `None` when shadow has no entry.
+fn hash_of(user: &User) -> Result<Option<Secret>, Error> {
+    if user.hash.expose() != b"x" {
+        return Ok(Some(user.hash.clone()));
+    }
+    let shadow = account::shadow(&user.name).map_err(|error| unavailable("shadow", error))?;
+    Ok(shadow.map(|shadow| shadow.hash))
+}
+
+fn unavailable(database: &str, cause: io::Error) -> Error {
+    Error::io(format!("cannot ask the {database} database"), cause).tell(TOLD)
+}
+
+/// Some databases find `Ann` under `ann`; the maildrop is under the name that the database writes. Any other
+/// name than that is an alias, and what the login rules let through stays.
+fn accepted(name: &str, user: User) -> Account {
+    let name = if user.name.eq_ignore_ascii_case(name) { user.name } else { name.to_owned() };
+    Account { name, uid: user.uid, gid: user.gid, home: user.home }
+}
+
+/// `ENCRYPT_METHOD` of login.defs; empty when it is not there.
+fn encrypt_method() -> String {
+    let text = std::fs::read_to_string(LOGIN_DEFS).unwrap_or_default();
+    let method = text.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some("ENCRYPT_METHOD")).then(|| words.next().map(str::to_owned)).flatten()
+    });
+    method.unwrap_or_default()
+}
