@@ -135,7 +135,7 @@ pub(crate) fn state_directory(config: &Config, account: &Account) -> Result<Dire
         above.make_directory(name, 0o700).map_err(failed)?;
         above.give_to(name, account.uid, account.gid).map_err(failed)?;
     }
-    Directory::open_in(&above, name).map_err(failed)
+    above.open_directory(name).map_err(failed)
 }
 
 /// Which group the spool helper needs besides the user's own: that of the mailbox's directory, when root owns every

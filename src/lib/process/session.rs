@@ -348,6 +348,12 @@ impl Session<'_> {
         reply.write_to(self.output.buffer());
     }
 
+    /// Asks for the message of XTND XMIT.
+    pub(super) fn invite_message(&mut self) {
+        let reply = self.machine.receive_reply();
+        self.say(&reply);
+    }
+
     /// Sends all that waits. The idle timeout runs anew with all that the client takes.
     pub(super) fn flush(&mut self) -> Stopped<()> {
         loop {

@@ -6,14 +6,14 @@
 //! Whatever verification left in memory is overwritten before the client gets a word (a test searches for it).
 
 use super::message::{Answer, Attempt, Credentials, LARGEST, Mechanism, Message};
-use super::notice::{Admitted, End, Notice, Report};
+use super::notice::{Admitted, Notice, Report};
 use super::places;
 use super::role::Surroundings;
 use super::session::{self, Visitor};
 use super::spool::Remote;
-use crate::auth::{self, Account, Reason, Verdict, slots};
+use crate::auth::{self, Account, Reason, Verdict};
 use crate::error::{Error, Kind, Result};
-use crate::log::SessionId;
+use crate::log::{End, SessionId};
 use crate::maildrop::{self, Maildrop};
 use crate::protocol::name::UserName;
 use crate::sys::process::end_first_when_out_of_memory;
@@ -62,7 +62,6 @@ fn verify(credentials: Credentials, surroundings: &Surroundings<'_>) -> std::res
     }
     // The login process has checked the name; what it says is not trusted.
     let name = UserName::parse(&credentials.user);
-    let _slot = slots::take(&config.run_dir, config.limits.verifications()).map_err(Some)?;
     match auth::verify(config, name.as_ref().map(UserName::as_str), &credentials.proof) {
         Verdict::Accepted(account) => Ok(account),
         Verdict::Refused(reason) => refused(reason),

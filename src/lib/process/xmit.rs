@@ -1,7 +1,7 @@
 //! XTND XMIT: a message from the client to sendmail.
 //!
-//! The whole message is received first, into a file without a name in the state directory (the user's own quota), so that a client that
-//! leaves in the middle sends nothing. Then the monitor is asked for a child that becomes sendmail and reads that file.
+//! The whole message is received first, into a file in memory (its size is limited), so that a client that leaves in the middle sends
+//! nothing and nothing stays on disk. Then the monitor is asked for a child that becomes sendmail and reads that file.
 
 use super::message::Message;
 use super::notice::Notice;
@@ -31,7 +31,9 @@ struct Incoming {
 /// Receives a message and has it sent.
 pub(super) fn receive(session: &mut Session<'_>) -> Stopped<()> {
     let most = session.surroundings.config.limits.max_message;
-    let opened = session.spool_file();
+    let opened = file::anonymous(c"message").map_err(|cause| {
+        Error::io("cannot keep a message for sendmail", cause).tell("there is no room to receive the message now")
+    });
     let mut incoming = match opened {
         Ok(file) => Incoming { spool: Ok(file), octets: 0, most },
         Err(error) => {
@@ -40,7 +42,7 @@ pub(super) fn receive(session: &mut Session<'_>) -> Stopped<()> {
             return Ok(());
         }
     };
-    session.start_receiving();
+    session.invite_message();
     session.flush()?;
     take_in(session, &mut incoming)?;
     let octets = incoming.octets;

@@ -5,7 +5,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, fsync, unlinkat};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -35,8 +35,39 @@ impl Directory {
     /// # Errors
     /// The system's.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(Self(nix::fcntl::open(path, flags, Mode::empty())?))
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let opened = nix::fcntl::open(path, flags | OFlag::O_RDONLY, Mode::empty()).or_else(|error| match error {
+            // One that may be passed through but not listed is good enough for names that are known.
+            Errno::EACCES => nix::fcntl::open(path, flags | OFlag::O_PATH, Mode::empty()),
+            error => Err(error),
+        });
+        Ok(Self(opened?))
+    }
+
+    /// Opens a directory in this one; a link is not followed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn open_directory(&self, name: &str) -> io::Result<Self> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        Ok(Self(openat(self, name, flags, Mode::empty())?))
+    }
+
+    /// Opens a file for reading and writing, made when it is missing; a link is not followed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn open_or_create(&self, name: &str, mode: u32) -> io::Result<File> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        Ok(File::from(openat(self, name, flags, Mode::from_bits_truncate(mode & 0o777))?))
+    }
+
+    /// Gives what has this name to another owner; a link is not followed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn give_to(&self, name: &str, uid: u32, gid: u32) -> io::Result<()> {
+        Ok(fchownat(self, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::AT_SYMLINK_NOFOLLOW)?)
     }
 
     /// Another descriptor of the same open directory.

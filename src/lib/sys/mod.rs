@@ -13,10 +13,10 @@ pub(crate) mod privileges;
 pub(crate) mod process;
 pub(crate) mod queue;
 pub(crate) mod random;
-#[cfg(test)]
 pub(crate) mod sandbox;
 pub(crate) mod signals;
 pub(crate) mod slots;
 pub(crate) mod socket;
+#[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod trace;
