@@ -1,3 +1,4 @@
 //! Entry points of the programs.
 
+mod check;
 pub(crate) mod pop3d;

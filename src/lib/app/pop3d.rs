@@ -71,11 +71,14 @@ fn serve(client: OwnedFd, options: &Options) -> u8 {
         Ok(log) => log,
         Err(error) => return refuse(&client, &error),
     };
-    let debug = log.debugs();
-    let second = client.try_clone().ok();
-    match inetd::serve(client, id, &config, log, debug) {
-        Ok(()) => 0,
-        Err(error) => second.map_or(error.exit_status(), |client| refuse(&client, &error)),
+    match inetd::start(&client, id, &config, log) {
+        Ok(mut monitor) => {
+            // The login process has its own descriptor of the client; with this one the connection would not end.
+            drop(client);
+            monitor.run();
+            0
+        }
+        Err(error) => refuse(&client, &error),
     }
 }
 
@@ -90,7 +93,8 @@ fn refuse(client: &OwnedFd, error: &Error) -> u8 {
         log.event(&id, std::process::id(), &Event::Error { client, user: None, text: error.to_string() });
     }
     // The client may be gone already.
-    let _ = socket::write(client, b"-ERR [SYS/PERM] the server cannot start, please tell the administrator\r\n");
+    let _ =
+        socket::write(client, b"-ERR [SYS/PERM] the server cannot start, please tell the administrator\r\n");
     error.exit_status()
 }
 

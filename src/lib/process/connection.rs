@@ -9,8 +9,8 @@ use crate::protocol::line::{COMMAND_LIMIT, Line, Lines};
 use crate::protocol::listing;
 use crate::protocol::reply::Reply;
 use crate::session::authorization::{Authorization, Effect, Login, incorrect};
-use crate::sys::{clock, socket};
 use crate::sys::socket::Peer;
+use crate::sys::{clock, socket};
 use crate::transport::output::Output;
 use crate::transport::stream::Stream;
 use std::io;
@@ -242,9 +242,10 @@ impl Connection {
                 Phase::Delayed { until, refusal: Refusal::Other(reply) }
             }
             // No mechanism of this version asks for a second round; a verifier that does is broken.
-            Answer::Challenge(_) => {
-                Phase::Delayed { until, refusal: Refusal::Other("[SYS/TEMP] login failed, try again".to_owned()) }
-            }
+            Answer::Challenge(_) => Phase::Delayed {
+                until,
+                refusal: Refusal::Other("[SYS/TEMP] login failed, try again".to_owned()),
+            },
         };
     }
 

@@ -12,22 +12,29 @@ use std::os::fd::OwnedFd;
 /// Users that the login process may run as, in order of preference.
 pub(crate) const LOGIN_USERS: &[&str] = &["pop3d", "nobody"];
 
-/// Serves the client on this socket until all that began with it has ended.
+/// Starts a login process for the client on this socket; the monitor that is left to run.
 ///
 /// # Errors
 /// Nothing can be served: directories, processes or descriptors are missing.
-pub(crate) fn serve(client: OwnedFd, session: SessionId, config: &Config, log: Log, debug: bool) -> Result<()> {
+pub(crate) fn start<'a>(
+    client: &OwnedFd,
+    session: SessionId,
+    config: &'a Config,
+    log: Log,
+) -> Result<Monitor<'a>> {
     let root = places::prepare(config)?;
     let ids = match privileges::is_root() {
         true => Some(privileges::first_user(LOGIN_USERS).ok_or_else(no_user)?),
         false => None,
     };
-    let mut monitor = Monitor::new(config, log, session, debug)?;
+    let mut monitor = Monitor::new(config, log, session)?;
     monitor.start_login(client, session, &Cell { ids, root })?;
-    monitor.run();
-    Ok(())
+    Ok(monitor)
 }
 
 fn no_user() -> Error {
-    Error::new(Kind::Config, "there is no user pop3d and no user nobody for the login process: useradd -r pop3d")
+    Error::new(
+        Kind::Config,
+        "there is no user pop3d and no user nobody for the login process: useradd -r pop3d",
+    )
 }

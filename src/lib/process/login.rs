@@ -61,11 +61,17 @@ impl Cell {
 }
 
 /// Serves one connection until it is handed over or gone. The exit status of the role.
-pub(crate) fn serve_one(client: OwnedFd, session: SessionId, surroundings: &Surroundings<'_>, cell: &Cell) -> u8 {
-    let peer = socket::peer(&client);
+pub(crate) fn serve_one(
+    client: &OwnedFd,
+    session: SessionId,
+    surroundings: &Surroundings<'_>,
+    cell: &Cell,
+) -> u8 {
+    let peer = socket::peer(client);
     let served = Server::new(surroundings).and_then(|mut server| {
         let missing = cell.enter(surroundings.require_sandbox())?;
         surroundings.warn_of_missing(&missing);
+        let client = client.try_clone().map_err(|cause| Error::io("cannot take on a connection", cause))?;
         server.admit(client, peer, session)?;
         server.run();
         Ok(())
@@ -287,5 +293,11 @@ fn credentials(login: Login) -> Credentials {
             (Mechanism::Apop, challenge.into_bytes(), Secret::new(digest.to_vec()))
         }
     };
-    Credentials { user: login.shown.into_bytes(), mechanism, challenge, proof, encryption: Encryption::default() }
+    Credentials {
+        user: login.shown.into_bytes(),
+        mechanism,
+        challenge,
+        proof,
+        encryption: Encryption::default(),
+    }
 }

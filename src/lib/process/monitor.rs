@@ -53,6 +53,12 @@ struct Channel {
 enum Speaker {
     Login,
     Session(Box<Visit>),
+    /// A spool helper, for this session.
+    Helper {
+        id: SessionId,
+        peer: Peer,
+        user: String,
+    },
 }
 
 /// A login attempt and the session that it becomes.
@@ -76,7 +82,6 @@ struct Sending {
 /// What a child is, for its end.
 enum Child {
     Speaker(u64),
-    Spool,
     Sendmail(Box<Sending>),
 }
 
@@ -85,14 +90,14 @@ impl<'a> Monitor<'a> {
     ///
     /// # Errors
     /// No descriptor is left.
-    pub(crate) fn new(config: &'a Config, log: Log, own: SessionId, debug: bool) -> Result<Self> {
+    pub(crate) fn new(config: &'a Config, log: Log, own: SessionId) -> Result<Self> {
         let failed = |cause| Error::io("cannot make an event queue", cause);
         let queue = Queue::new().map_err(failed)?;
         let signals = Signals::new()?;
         queue.add(&signals, SIGNALS).map_err(failed)?;
         Ok(Self {
             config,
-            debug,
+            debug: log.debugs(),
             log,
             own,
             queue,
@@ -108,11 +113,9 @@ impl<'a> Monitor<'a> {
     ///
     /// # Errors
     /// No process or descriptor is left.
-    pub(crate) fn start_login(&mut self, client: OwnedFd, session: SessionId, cell: &Cell) -> Result<()> {
-        let mut client = Some(client);
-        self.start_speaker(Speaker::Login, &[], |surroundings| match client.take() {
-            Some(client) => login::serve_one(client, session, surroundings, cell),
-            None => 70,
+    pub(crate) fn start_login(&mut self, client: &OwnedFd, session: SessionId, cell: &Cell) -> Result<()> {
+        self.start_speaker(Speaker::Login, &[client.as_fd()], |surroundings| {
+            login::serve_one(client, session, surroundings, cell)
         })
     }
 
@@ -167,6 +170,7 @@ impl<'a> Monitor<'a> {
         let done = match &mut channel.speaker {
             Speaker::Login => self.act_for_login(pid, notice, descriptors),
             Speaker::Session(visit) => self.act_for_session(pid, visit, notice, descriptors),
+            Speaker::Helper { id, peer, user } => self.act_for_helper(pid, *id, *peer, user, notice),
         };
         self.channels.insert(number, channel);
         if let Err(error) = done {
@@ -220,7 +224,9 @@ impl<'a> Monitor<'a> {
             }
             (Notice::Remark(text), _) => Event::Notice { text },
             (Notice::Debug(_, text), _) => Event::Debug { text },
-            (Notice::Spool, Some(admitted)) => return self.start_spool(admitted, only(descriptors)?),
+            (Notice::Spool, Some(admitted)) => {
+                return self.start_spool(visit, admitted.clone(), only(descriptors)?);
+            }
             (Notice::Transmit(octets), Some(admitted)) if self.config.xtnd.xmit => {
                 return self.start_sendmail(visit.id, visit.peer, admitted, octets, descriptors);
             }
@@ -231,6 +237,13 @@ impl<'a> Monitor<'a> {
             _ => return Err(not_its_to_say("session")),
         };
         self.log.event(&visit.id, pid, &event);
+        Ok(())
+    }
+
+    fn act_for_helper(&self, pid: u32, id: SessionId, peer: Peer, user: &str, notice: Notice) -> Result<()> {
+        let Notice::Fault(error) = notice else { return Err(not_its_to_say("helper")) };
+        let user = Some(user.as_bytes().to_vec());
+        self.log.event(&id, pid, &Event::Error { client: peer.address, user, text: error.to_string() });
         Ok(())
     }
 
@@ -249,14 +262,11 @@ impl<'a> Monitor<'a> {
         started
     }
 
-    fn start_spool(&mut self, admitted: &Admitted, socket: OwnedFd) -> Result<()> {
-        let config = self.config;
-        let child = fork(|| {
-            become_child(&[socket.as_fd()]);
-            spool::run(&socket, admitted, config)
-        })?;
-        self.children.insert(child, Child::Spool);
-        Ok(())
+    fn start_spool(&mut self, visit: &Visit, admitted: Admitted, socket: OwnedFd) -> Result<()> {
+        let speaker = Speaker::Helper { id: visit.id, peer: visit.peer, user: admitted.user.clone() };
+        self.start_speaker(speaker, &[socket.as_fd()], |surroundings| {
+            spool::run(&socket, &admitted, surroundings)
+        })
     }
 
     fn start_sendmail(
@@ -267,8 +277,9 @@ impl<'a> Monitor<'a> {
         octets: u64,
         descriptors: Vec<OwnedFd>,
     ) -> Result<()> {
-        let [answer, message] = <[OwnedFd; 2]>::try_from(descriptors)
-            .map_err(|_| Error::new(Kind::Temporary, "a request for sendmail came without its descriptors"))?;
+        let [answer, message] = <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| {
+            Error::new(Kind::Temporary, "a request for sendmail came without its descriptors")
+        })?;
         let program = &self.config.xtnd.sendmail;
         let child = fork(|| {
             become_child(&[message.as_fd()]);
@@ -289,15 +300,10 @@ impl<'a> Monitor<'a> {
         let (ours, theirs) = socket::pair().map_err(|cause| Error::io("cannot make a socket pair", cause))?;
         let (config, debug, number) = (self.config, self.debug, self.next);
         self.next += 1;
-        let is_login = matches!(speaker, Speaker::Login);
         let child = fork(|| {
-            if !is_login {
-                let mut all = kept.to_vec();
-                all.push(theirs.as_fd());
-                become_child(&all);
-            } else {
-                signals::restore();
-            }
+            let mut all = kept.to_vec();
+            all.push(theirs.as_fd());
+            become_child(&all);
             role(&Surroundings { config, debug, control: theirs })
         })?;
         self.queue.add(&ours, number).map_err(|cause| Error::io("cannot watch a child", cause))?;
@@ -318,7 +324,7 @@ impl<'a> Monitor<'a> {
                     }
                 }
                 Some(Child::Sendmail(sending)) => self.close_sending(child.number(), *sending, ended),
-                Some(Child::Spool) | None => {}
+                None => {}
             }
         }
     }
@@ -335,7 +341,8 @@ impl<'a> Monitor<'a> {
     fn close_visit(&mut self, pid: u32, speaker: Speaker, ended: Ended) {
         let Speaker::Session(visit) = speaker else {
             if let Ended::Signal(signal) = ended {
-                self.own_fault(&Error::new(Kind::Temporary, format!("a login process ended by signal {signal}")));
+                let what = format!("process {pid} ended by signal {signal}");
+                self.own_fault(&Error::new(Kind::Temporary, what));
             }
             return;
         };

@@ -44,7 +44,11 @@ pub(crate) fn prepare(config: &Config) -> Result<PathBuf> {
 }
 
 fn own_directory(path: &Path, mode: u32) -> Result<()> {
-    match DirBuilder::new().mode(mode).recursive(path.parent().is_some_and(|parent| !parent.exists())).create(path) {
+    match DirBuilder::new()
+        .mode(mode)
+        .recursive(path.parent().is_some_and(|parent| !parent.exists()))
+        .create(path)
+    {
         Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
             return Err(Error::io(format!("cannot make {}", path.display()), cause));
         }
@@ -79,7 +83,9 @@ pub(crate) fn take_maildrop(config: &Config, account: &Account, id: SessionId, p
     let directory = config.run_dir.join("session");
     let key = key(&path);
     let failed = |cause| Error::io(format!("cannot open {}/{key}", directory.display()), cause);
-    let mut file = Directory::open(&directory).and_then(|directory| directory.open_or_create(&key, 0o600)).map_err(failed)?;
+    let mut file = Directory::open(&directory)
+        .and_then(|directory| directory.open_or_create(&key, 0o600))
+        .map_err(failed)?;
     if !lock::try_lock(&file).map_err(failed)? {
         return Err(Error::new(Kind::InUse, format!("{} is in use by another session", path.display()))
             .tell("Maildrop lock busy!  Is another session active?"));

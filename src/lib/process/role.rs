@@ -3,11 +3,11 @@
 use super::message::Message;
 use super::notice::Notice;
 use crate::config::{Config, Plaintext, Sandbox};
+use crate::log::SessionId;
 use crate::protocol::capability::Offer;
 use crate::protocol::command::{self, Command};
 use crate::protocol::line::Line;
 use crate::protocol::reply::{Reply, shown};
-use crate::log::SessionId;
 use crate::sys::sandbox::Missing;
 use crate::sys::socket::{self, Peer};
 use std::io;
@@ -38,6 +38,11 @@ impl Surroundings<'_> {
     /// Sends a notice whose loss changes nothing for the client: without a monitor the role goes on.
     pub(crate) fn tell(&self, notice: &Notice) {
         let _ = self.send(notice, &[]);
+    }
+
+    /// Tells the log what is worth knowing.
+    pub(crate) fn remark(&self, remarks: Vec<String>) {
+        remarks.into_iter().for_each(|remark| self.tell(&Notice::Remark(remark)));
     }
 
     /// Sends a line for debugging, if such are wanted and the monitor keeps up.

@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::log::{End, SessionId};
 use crate::maildrop::{Entry, Maildrop};
 use crate::protocol::MsgNo;
-use crate::protocol::header;
 use crate::protocol::capability::Offer;
+use crate::protocol::header;
 use crate::protocol::line::{COMMAND_LIMIT, Lines};
 use crate::protocol::listing;
 use crate::protocol::multiline::Encoder;
@@ -49,7 +49,11 @@ pub(crate) struct Visitor {
 }
 
 /// Serves the visitor until QUIT or the end of the connection.
-pub(crate) fn serve(visitor: Visitor, maildrop: Box<dyn Maildrop>, surroundings: &Surroundings<'_>) -> Report {
+pub(crate) fn serve(
+    visitor: Visitor,
+    maildrop: Box<dyn Maildrop>,
+    surroundings: &Surroundings<'_>,
+) -> Report {
     let config = surroundings.config;
     let machine = Transaction::new(Setup {
         user: visitor.user,
@@ -161,16 +165,14 @@ impl Session<'_> {
     fn commit(&mut self) -> End {
         let committed = self.maildrop.commit(self.machine.deletions(), self.machine.retrievals());
         let (reply, end) = match committed {
-            Ok(remarks) => {
-                remarks.into_iter().for_each(|remark| self.surroundings.tell(&Notice::Remark(remark)));
-                (self.machine.quit_reply(Ok(())), End::Quit)
-            }
+            Ok(()) => (self.machine.quit_reply(Ok(())), End::Quit),
             Err(error) => {
                 let told = error.reply();
                 self.surroundings.tell(&Notice::Fault(error));
                 (self.machine.quit_reply(Err(told)), End::Failed)
             }
         };
+        self.surroundings.remark(self.maildrop.take_notes());
         self.say(&reply);
         // The client may be gone; what is done is done.
         let _ = self.flush();
@@ -292,7 +294,8 @@ impl Session<'_> {
     }
 
     fn send_message(&mut self, message: MsgNo, lines: Option<u64>, buffer: &mut [u8]) -> Stopped<()> {
-        let first = self.entry(message).and_then(|entry| Ok((entry, self.maildrop.read(message, 0, buffer)?)));
+        let first =
+            self.entry(message).and_then(|entry| Ok((entry, self.maildrop.read(message, 0, buffer)?)));
         let (entry, mut octets) = match first {
             Ok(first) => first,
             Err(error) => {

@@ -11,7 +11,8 @@ use super::places;
 use super::role::Surroundings;
 use crate::config::{Config, Lock, Sandbox};
 use crate::error::{Error, Kind, Result};
-use crate::maildrop::mbox::{Local, LockSet, Locked, Purpose, Replaced, Spool};
+use crate::maildrop::mbox::local::{Local, LockSet};
+use crate::maildrop::mbox::spool::{Locked, Purpose, Replaced, Spool};
 use crate::sys::directory::Directory;
 use crate::sys::file::{Identity, Stamp};
 use crate::sys::privileges::{self, Ids};
@@ -67,10 +68,10 @@ enum Response {
 }
 
 /// The helper's part: serves one session's operation. The role's exit status.
-pub(crate) fn run(session: &OwnedFd, admitted: &Admitted, config: &Config) -> u8 {
-    match enter(admitted, config) {
+pub(crate) fn run(session: &OwnedFd, admitted: &Admitted, surroundings: &Surroundings<'_>) -> u8 {
+    match enter(admitted, surroundings.config) {
         Ok(mut local) => {
-            serve(session, &mut local);
+            serve(session, &mut local, surroundings);
             0
         }
         Err(error) => {
@@ -103,7 +104,7 @@ fn enter(admitted: &Admitted, config: &Config) -> Result<Local> {
 }
 
 /// Requests until the session's end closes; dropping `local` then undoes what is unfinished.
-fn serve(session: &OwnedFd, local: &mut Local) {
+fn serve(session: &OwnedFd, local: &mut Local, surroundings: &Surroundings<'_>) {
     loop {
         match receive::<Request>(session, TOUCH) {
             Ok(Some((request, _))) => obey(session, local, request),
@@ -112,7 +113,9 @@ fn serve(session: &OwnedFd, local: &mut Local) {
         }
     }
     // A deliverer that opened the old mailbox may still be waiting for its lock.
-    local.watch(LATE);
+    if let Err(error) = local.watch(LATE) {
+        surroundings.tell(&Notice::Fault(error));
+    }
 }
 
 fn obey(session: &OwnedFd, local: &mut Local, request: Request) {
@@ -121,9 +124,7 @@ fn obey(session: &OwnedFd, local: &mut Local, request: Request) {
             Some(locked) => (Response::Locked(locked.notes), Some(OwnedFd::from(locked.file))),
             None => (Response::Locked(Vec::new()), None),
         }),
-        Request::Temporary => {
-            local.temporary().map(|file| (Response::Temporary, Some(OwnedFd::from(file))))
-        }
+        Request::Temporary => local.temporary().map(|file| (Response::Temporary, Some(OwnedFd::from(file)))),
         Request::Replace(copied) => local.replace(copied).map(|done| (Response::Replaced(done), None)),
         Request::Unlock => local.unlock().map(|()| (Response::Done, None)),
     };
@@ -306,4 +307,18 @@ fn put_notes(out: &mut Writer, notes: &[String]) {
 fn take_notes(input: &mut Reader<'_>) -> std::result::Result<Vec<String>, Malformed> {
     let count = input.number()?;
     (0..count.min(8)).map(|_| input.text()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_crosses_with_its_three_faces() {
+        let error = Error::new(Kind::InUse, "/var/mail/ann is locked").tell("the mailbox is locked");
+        let bytes = Response::Failed(error).to_bytes();
+        let Ok(Response::Failed(error)) = Response::from_bytes(&bytes) else { panic!("not an error") };
+        assert_eq!(error.to_string(), "/var/mail/ann is locked");
+        assert_eq!(error.reply(), "[IN-USE] the mailbox is locked");
+    }
 }

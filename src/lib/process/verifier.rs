@@ -29,28 +29,30 @@ use zeroize::Zeroizing;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Verifies one attempt and, after a yes, serves the session. The role's exit status.
-pub(crate) fn run(attempt: OwnedFd, id: SessionId, peer: Peer, surroundings: &Surroundings<'_>) -> u8 {
+pub(crate) fn run(attempt: &OwnedFd, id: SessionId, peer: Peer, surroundings: &Surroundings<'_>) -> u8 {
     end_first_when_out_of_memory(400);
-    memory::overwrite_freed(true);
-    let Ok((Attempt::Credentials(credentials), None)) = hear(&attempt) else { return 76 };
+    let Ok((Attempt::Credentials(credentials), None)) = hear(attempt) else { return 76 };
     let (mechanism, tls) = (credentials.mechanism, credentials.encryption.version.clone());
     let verdict = verify(credentials, surroundings);
     memory::wipe_stack();
     match verdict {
         Ok(account) => match enter(&account, id, &peer, mechanism, tls, surroundings) {
             Ok(maildrop) => serve(attempt, account, id, peer, maildrop, surroundings),
-            Err(error) => unavailable(&attempt, error, false, surroundings),
+            Err(error) => unavailable(attempt, error, false, surroundings),
         },
         Err(None) => {
-            say(&attempt, &Answer::Refused);
+            say(attempt, &Answer::Refused);
             0
         }
-        Err(Some(error)) => unavailable(&attempt, error, true, surroundings),
+        Err(Some(error)) => unavailable(attempt, error, true, surroundings),
     }
 }
 
 /// The account, or an error, or neither for wrong credentials (which the log has been told).
-fn verify(credentials: Credentials, surroundings: &Surroundings<'_>) -> std::result::Result<Account, Option<Error>> {
+fn verify(
+    credentials: Credentials,
+    surroundings: &Surroundings<'_>,
+) -> std::result::Result<Account, Option<Error>> {
     let config = surroundings.config;
     let refused = |reason: Reason| {
         let notice = Notice::Refused(credentials.user.clone(), credentials.mechanism, reason.to_string());
@@ -93,33 +95,35 @@ fn enter(
         tls,
     }));
     privileges::become_for_good(&places::session_ids(account))?;
-    let found = maildrop::find(&path, config.maildrop.format, account.uid)?;
+    let found = maildrop::open_mailbox(config.maildrop.format, &path, account.uid)?;
     session::LIMITS.apply()?;
-    let fence =
-        Fence { calls: session::CALLS, directories: &inside(&state), require: surroundings.require_sandbox() };
+    let fence = Fence {
+        calls: session::CALLS,
+        directories: &inside(&state),
+        require: surroundings.require_sandbox(),
+    };
     surroundings.warn_of_missing(&fence.close()?);
     memory::wipe_stack();
     memory::overwrite_freed(false);
     memory::trim();
-    let (maildrop, remarks) = maildrop::open(found, &path, state, Box::new(Remote::new(surroundings)?))?;
-    remarks.into_iter().for_each(|remark| surroundings.tell(&Notice::Remark(remark)));
+    let mut maildrop = maildrop::open(found, &path, state, Box::new(Remote::new(surroundings)?))?;
+    surroundings.remark(maildrop.take_notes());
     Ok(maildrop)
 }
 
 fn serve(
-    attempt: OwnedFd,
+    attempt: &OwnedFd,
     account: Account,
     id: SessionId,
     peer: Peer,
     maildrop: Box<dyn Maildrop>,
     surroundings: &Surroundings<'_>,
 ) -> u8 {
-    say(&attempt, &Answer::Ready);
-    let client = match hear(&attempt) {
+    say(attempt, &Answer::Ready);
+    let client = match hear(attempt) {
         Ok((Attempt::Client(unread), Some(client))) => Plain::new(client).ok().map(|stream| (stream, unread)),
         _ => None,
     };
-    drop(attempt);
     surroundings.tell(&Notice::Begun);
     let report = match client {
         Some((stream, unread)) => {
@@ -128,11 +132,9 @@ fn serve(
             session::serve(visitor, maildrop, surroundings)
         }
         // The client left before the verdict.
-        None => Report {
-            left: maildrop.count(),
-            left_octets: maildrop.octets(),
-            ..Report::ended(End::Dropped)
-        },
+        None => {
+            Report { left: maildrop.count(), left_octets: maildrop.octets(), ..Report::ended(End::Dropped) }
+        }
     };
     surroundings.tell(&Notice::Report(report));
     0

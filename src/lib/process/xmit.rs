@@ -8,7 +8,6 @@ use super::notice::Notice;
 use super::sendmail::Sent;
 use super::session::{Session, Stopped};
 use crate::error::{Error, Kind, Result};
-use crate::log::End;
 use crate::protocol::reply::Reply;
 use crate::protocol::unstuff::Unstuffer;
 use crate::sys::socket::{self, Wait};
@@ -32,7 +31,8 @@ struct Incoming {
 pub(super) fn receive(session: &mut Session<'_>) -> Stopped<()> {
     let most = session.surroundings.config.limits.max_message;
     let opened = file::anonymous(c"message").map_err(|cause| {
-        Error::io("cannot keep a message for sendmail", cause).tell("there is no room to receive the message now")
+        Error::io("cannot keep a message for sendmail", cause)
+            .tell("there is no room to receive the message now")
     });
     let mut incoming = match opened {
         Ok(file) => Incoming { spool: Ok(file), octets: 0, most },
@@ -82,8 +82,9 @@ impl Incoming {
         let Ok(file) = &mut self.spool else { return };
         if self.octets > self.most {
             let most = self.most;
-            self.spool = Err(Error::new(Kind::Permanent, format!("a message of more than {most} octets was refused"))
-                .tell(format!("the message is larger than {most} octets")));
+            self.spool =
+                Err(Error::new(Kind::Permanent, format!("a message of more than {most} octets was refused"))
+                    .tell(format!("the message is larger than {most} octets")));
         } else if let Err(cause) = file.write_all(text) {
             self.spool = Err(Error::io("cannot keep a message for sendmail", cause)
                 .tell("there is no room to receive the message now"));
@@ -93,7 +94,11 @@ impl Incoming {
 
 /// Asks the monitor to send the message.
 fn send(session: &Session<'_>, mut file: File, octets: u64) -> Result<Sent> {
-    let failed = |cause| Error::io("cannot ask for sendmail", cause).as_kind(Kind::Temporary).tell("the message cannot be sent now");
+    let failed = |cause| {
+        Error::io("cannot ask for sendmail", cause)
+            .as_kind(Kind::Temporary)
+            .tell("the message cannot be sent now")
+    };
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
     let (here, there) = socket::pair().map_err(failed)?;
     let request = Notice::Transmit(octets);
@@ -106,6 +111,7 @@ fn send(session: &Session<'_>, mut file: File, octets: u64) -> Result<Sent> {
     }
     let answer = socket::receive(&here, &mut buffer, false).map_err(failed)?;
     Sent::from_bytes(&buffer[..answer.length]).map_err(|_| {
-        Error::new(Kind::Temporary, "the monitor could not start sendmail").tell("the message cannot be sent now")
+        Error::new(Kind::Temporary, "the monitor could not start sendmail")
+            .tell("the message cannot be sent now")
     })
 }

@@ -36,11 +36,12 @@ impl Directory {
     /// The system's.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let opened = nix::fcntl::open(path, flags | OFlag::O_RDONLY, Mode::empty()).or_else(|error| match error {
-            // One that may be passed through but not listed is good enough for names that are known.
-            Errno::EACCES => nix::fcntl::open(path, flags | OFlag::O_PATH, Mode::empty()),
-            error => Err(error),
-        });
+        let opened =
+            nix::fcntl::open(path, flags | OFlag::O_RDONLY, Mode::empty()).or_else(|error| match error {
+                // One that may be passed through but not listed is good enough for names that are known.
+                Errno::EACCES => nix::fcntl::open(path, flags | OFlag::O_PATH, Mode::empty()),
+                error => Err(error),
+            });
         Ok(Self(opened?))
     }
 
@@ -67,7 +68,13 @@ impl Directory {
     /// # Errors
     /// The system's.
     pub(crate) fn give_to(&self, name: &str, uid: u32, gid: u32) -> io::Result<()> {
-        Ok(fchownat(self, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::AT_SYMLINK_NOFOLLOW)?)
+        Ok(fchownat(
+            self,
+            name,
+            Some(Uid::from_raw(uid)),
+            Some(Gid::from_raw(gid)),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )?)
     }
 
     /// Another descriptor of the same open directory.
