@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn shadow_is_for_root() {
         match shadow("root") {
-            Ok(Some(shadow)) => assert!(is_root() && !shadow.hash.expose().is_empty()),
+            // nss-systemd makes up a locked entry for everybody who asks.
+            Ok(Some(shadow)) => assert!(is_root() || shadow.hash.expose().starts_with(b"!")),
             Ok(None) => eprintln!("no shadow entry of root here"),
             Err(error) => assert!(!is_root(), "{error}"),
         }
