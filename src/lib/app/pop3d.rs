@@ -1,13 +1,13 @@
 //! `pop3d`: wiring.
 
-use super::check;
+use super::check::{self, Probes};
 use crate::cli::{self, Exit, Options};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Event, Log, SessionId, Settings};
 use crate::process::inetd;
 use crate::sys::descriptors::{self, StandardInput};
-use crate::sys::socket;
+use crate::sys::{sandbox, socket};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -100,7 +100,7 @@ fn refuse(client: &OwnedFd, error: &Error) -> u8 {
 
 fn by_hand(parsed: std::result::Result<Options, Exit>) -> u8 {
     match parsed {
-        Ok(options) if options.check => check::run(&options),
+        Ok(options) if options.check => check_installation(&options),
         Ok(_) => {
             print(&mut std::io::stderr(), BY_HAND);
             64
@@ -114,6 +114,24 @@ fn by_hand(parsed: std::result::Result<Options, Exit>) -> u8 {
             exit.status
         }
     }
+}
+
+/// `--check`: the findings on standard output, the worst of them as the exit status.
+fn check_installation(options: &Options) -> u8 {
+    let findings = match Config::load(options.config.as_deref()) {
+        Ok(mut config) => {
+            cli::apply(options, &mut config);
+            let probes = Probes::system(
+                options.config.as_deref(),
+                || !sandbox::available().landlock,
+                || !sandbox::available().seccomp,
+            );
+            check::check(&config, &probes)
+        }
+        Err(error) => vec![check::unreadable(&error)],
+    };
+    print(&mut std::io::stdout(), &check::render(&findings));
+    check::exit_status(&findings)
 }
 
 fn complain(error: &Error) -> u8 {

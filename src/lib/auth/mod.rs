@@ -81,7 +81,7 @@ struct Finding {
 ///
 /// What it read of other accounts is wiped, and the C library is told to overwrite what it frees.
 pub(crate) fn verify(config: &Config, user: Option<&str>, password: &Secret) -> Verdict {
-    sys::account::perturb_freed_memory();
+    sys::memory::overwrite_freed(true);
     let slot = match slots::take(&config.run_dir, config.limits.verifications(), slots::PATIENCE) {
         Ok(slot) => slot,
         Err(error) => return Verdict::Unavailable(error),

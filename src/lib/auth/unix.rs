@@ -5,7 +5,12 @@ use super::{Account, Finding, Reason, Verdict};
 use crate::error::{Error, Kind};
 use crate::secret::Secret;
 use crate::sys::account::{self, User};
+use std::fs::File;
 use std::io;
+
+const PASSWD: &str = "/etc/passwd";
+
+const SHADOW: &str = "/etc/shadow";
 
 /// Names the scheme of new passwords where no hash is at hand to imitate.
 const LOGIN_DEFS: &str = "/etc/login.defs";
@@ -31,7 +36,8 @@ pub(super) fn compute_dummy(password: &Secret) {
 
 fn verdict(name: &str, password: &Secret, min_uid: u32) -> Result<Finding, Error> {
     let free = |reason| Ok(Finding { verdict: Verdict::Refused(reason), paid: false });
-    let Some(user) = account::user(name).map_err(|error| unavailable("passwd", error))? else {
+    let Some(user) = account::user(name).map_err(|error| unavailable(PASSWD, error))? else {
+        readable(PASSWD)?;
         return free(Reason::UnknownUser);
     };
     if user.uid == 0 || user.uid < min_uid {
@@ -57,12 +63,24 @@ fn hash_of(user: &User) -> Result<Option<Secret>, Error> {
     if user.hash.expose() != b"x" {
         return Ok(Some(user.hash.clone()));
     }
-    let shadow = account::shadow(&user.name).map_err(|error| unavailable("shadow", error))?;
+    let shadow = account::shadow(&user.name).map_err(|error| unavailable(SHADOW, error))?;
+    if shadow.is_none() {
+        readable(SHADOW)?;
+    }
     Ok(shadow.map(|shadow| shadow.hash))
 }
 
+/// NSS goes on to the next database when it cannot open a file, and then says "not found". Without descriptors
+/// or memory every user would be unknown, and clients would ask people for new passwords.
+fn readable(path: &str) -> Result<(), Error> {
+    match File::open(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unavailable(path, error)),
+        _ => Ok(()),
+    }
+}
+
 fn unavailable(database: &str, cause: io::Error) -> Error {
-    Error::io(format!("cannot ask the {database} database"), cause).tell(TOLD)
+    Error::io(format!("cannot read {database}"), cause).tell(TOLD)
 }
 
 /// Some databases find `Ann` under `ann`; the maildrop is under the name that the database writes. Any other

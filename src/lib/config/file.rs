@@ -18,7 +18,7 @@ impl Config {
     /// The file cannot be read, or somebody else may write it although we are root, or it is wrong: then the
     /// error names file, line, column and key.
     pub(crate) fn load(path: Option<&Path>) -> Result<Self> {
-        let root = sys::account::is_root();
+        let root = sys::privileges::is_root();
         let mut config = match read(path, root)? {
             Some((path, text)) => Self::parse(&text, &path)?,
             None => Self::default(),

@@ -159,7 +159,7 @@ fn root_refuses_a_file_that_others_may_write() {
     std::fs::write(&path, "shy = true").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     assert!(Config::load(Some(&path)).unwrap().shy);
-    if !crate::sys::account::is_root() {
+    if !crate::sys::privileges::is_root() {
         eprintln!("not root: the owner and mode of the file are not looked at");
         return;
     }

@@ -246,7 +246,7 @@ fn a_trace_file_that_others_could_have_made_is_refused() {
     assert!(fixture.log(false, Some(fixture.directory.path())).is_err(), "a directory");
     let _socket = UnixDatagram::bind(fixture.path("socket")).unwrap();
     assert!(fixture.log(false, Some(&fixture.path("socket"))).is_err(), "no regular file");
-    if !crate::sys::account::is_root() {
+    if !crate::sys::privileges::is_root() {
         eprintln!("not root: a file of another user is not tried");
         return;
     }

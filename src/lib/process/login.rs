@@ -69,6 +69,11 @@ pub(crate) fn serve_one(
 ) -> u8 {
     let peer = socket::peer(client);
     let served = Server::new(surroundings).and_then(|mut server| {
+        // Both need rights or calls that the cell does not have.
+        socket::prepare(client);
+        if surroundings.debug {
+            socket::debug(client);
+        }
         let missing = cell.enter(surroundings.require_sandbox())?;
         surroundings.warn_of_missing(&missing);
         let client = client.try_clone().map_err(|cause| Error::io("cannot take on a connection", cause))?;
@@ -113,10 +118,6 @@ impl<'a> Server<'a> {
     /// Takes on a client and greets it.
     fn admit(&mut self, client: OwnedFd, peer: Peer, session: SessionId) -> Result<()> {
         let failed = |cause| Error::io("cannot take on a connection", cause);
-        socket::prepare(&client);
-        if self.surroundings.debug {
-            socket::debug(&client);
-        }
         let stream = Box::new(Plain::new(client).map_err(failed)?);
         let machine = Authorization::new(self.setup(&peer));
         let connection =

@@ -6,16 +6,12 @@ use zeroize::Zeroize;
 /// Stack that verification may have used; yescrypt and NSS stay far below.
 const STACK: usize = 192 * 1024;
 
-/// glibc's `M_PERTURB`: freed memory is overwritten.
-#[cfg(target_env = "gnu")]
-const M_PERTURB: libc::c_int = -6;
-
 /// While on, freed memory is overwritten by the allocator (mallopt(3), `M_PERTURB`).
 pub(crate) fn overwrite_freed(on: bool) {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt has no memory arguments; the process has one thread.
     unsafe {
-        libc::mallopt(M_PERTURB, if on { 0x5a } else { 0 });
+        libc::mallopt(libc::M_PERTURB, if on { 0x5a } else { 0 });
     }
     #[cfg(not(target_env = "gnu"))]
     let _ = on;
