@@ -30,6 +30,9 @@ fn run() -> u8 {
     let parsed = cli::parse(std::env::args_os());
     match connection() {
         Ok(Some(client)) => match parsed {
+            Ok(options) if options.check => {
+                refuse(&client, &Error::new(Kind::Usage, "--check is for a terminal, not for a connection"))
+            }
             Ok(options) => serve(client, &options),
             Err(exit) => refuse(&client, &Error::new(Kind::Usage, one_line(&exit.text))),
         },

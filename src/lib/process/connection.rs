@@ -178,7 +178,8 @@ impl Connection {
         let mut buffer = zeroize::Zeroizing::new([0u8; 4096]);
         let most = buffer.len().min(self.lines.space());
         let octets = self.stream.read(&mut buffer[..most])?;
-        self.lines.feed(&buffer[..octets]);
+        let taken = self.lines.feed(&buffer[..octets]);
+        debug_assert_eq!(taken, octets, "no more than there is space for was read");
         Ok(octets)
     }
 

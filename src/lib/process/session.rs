@@ -63,7 +63,8 @@ pub(crate) fn serve(
         offer: visitor.offer,
     });
     let mut lines = Lines::new();
-    lines.feed(&visitor.unread);
+    let taken = lines.feed(&visitor.unread);
+    debug_assert_eq!(taken, visitor.unread.len(), "it came out of such a buffer");
     let mut session = Session {
         id: visitor.id,
         stream: visitor.stream,
@@ -383,7 +384,8 @@ impl Session<'_> {
         match self.stream.read(&mut self.buffer[..most]) {
             Ok(0) => Err(End::Dropped),
             Ok(octets) => {
-                self.lines.feed(&self.buffer[..octets]);
+                let taken = self.lines.feed(&self.buffer[..octets]);
+                debug_assert_eq!(taken, octets, "no more than there is space for was read");
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
