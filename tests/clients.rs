@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::client::text;
+use common::client::{assert_same, text};
 use common::mail::{self, Stored};
 use common::world::{becomes, uid};
 use common::{Child, PASSWORD, World, find_program, isolated_with_network, machine, programs_or_skip, run};
@@ -36,7 +36,7 @@ impl Served {
         machine::write(&config, line.as_bytes(), 0o644);
         let mut command = Command::new(find_program("inetd").unwrap());
         command.arg("-i").arg(&config).current_dir("/").stdin(Stdio::null());
-        let inetd = Child::start(&mut command);
+        let inetd = Child::start(command);
         common::eventually("inetd listens on port 110", || TcpStream::connect("127.0.0.1:110").ok());
         Self { world, stored, _inetd: inetd }
     }
@@ -59,20 +59,6 @@ fn served(programs: &[&str], test: impl FnOnce(&Served) + Send) {
         assert!(TcpListener::bind("127.0.0.1:110").is_ok(), "a network of its own has port 110 free");
         test(&Served::start());
     });
-}
-
-/// Fails with the place of the first difference: a megabyte of message is no help to a reader.
-fn assert_same(what: &str, got: &[u8], expected: &[u8]) {
-    if got != expected {
-        let at = got.iter().zip(expected).take_while(|(one, other)| one == other).count();
-        let show = |bytes: &[u8]| text(&bytes[at.saturating_sub(20)..bytes.len().min(at + 60)]);
-        let (got_octets, octets) = (got.len(), expected.len());
-        panic!(
-            "{what}: {got_octets} octets, expected {octets}; they part at {at}: {:?} is not {:?}",
-            show(got),
-            show(expected)
-        );
-    }
 }
 
 fn curl(arguments: &[&str]) -> Output {
@@ -265,7 +251,7 @@ fn inetd_serves_many_clients_one_after_the_other_and_side_by_side() {
                     .args(["--user", &format!("bob:{PASSWORD}x")])
                     .stdout(Stdio::null())
                     .stderr(Stdio::null());
-                Child::start(&mut command)
+                Child::start(command)
             })
             .collect();
         // Failing logins beside us change nothing for us.

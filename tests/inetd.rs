@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::client::text;
+use common::client::{assert_same, text};
 use common::world::{NEIGHBOURS_HASH, QUICK_HASH, Syslog, tcp_pair};
 use common::{Child, Client, PASSWORD, PATIENCE, World, isolated, mail};
 use std::fs;
@@ -110,7 +110,7 @@ fn systemd_gives_the_connection_as_descriptor_three() {
         let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
         let mut command = world.command(&["/bin/sh", "-c", script, "sh"], &[], OwnedFd::from(theirs));
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut client = Client::new(ours, Child::start(&mut command), inode);
+        let mut client = Client::new(ours, Child::start(command), inode);
         client.log_in("ann");
         assert_eq!(client.retrieve(1), mail::wire(&mail::message(1)));
         client.quit();
@@ -218,7 +218,7 @@ fn a_dropped_connection_deletes_nothing() {
             client.ok("DELE 3");
             let mut server = if reset { client.reset() } else { client.hang_up() };
             assert!(server.wait(PATIENCE).is_some(), "pop3d ends with its connection (reset: {reset})");
-            assert_eq!(world.stored("ann"), before, "nothing is deleted (reset: {reset})");
+            assert_same(&format!("nothing is deleted (reset: {reset})"), &world.stored("ann"), &before);
         }
         assert_eq!(world.spool_names(), ["ann"], "no lock stays behind");
         world.log_in("ann").quit();
@@ -239,7 +239,7 @@ fn an_idle_client_is_closed_and_deletes_nothing() {
         assert!(last.is_empty() || last.starts_with(b"-ERR"), "{}", text(&last));
         assert!(began.elapsed() >= Duration::from_millis(900), "not before its time: {:?}", began.elapsed());
         client.server_ends();
-        assert_eq!(world.stored("ann"), before);
+        assert_same("the mailbox", &world.stored("ann"), &before);
         // A drip of bytes is no command: the deadline is one for the whole line.
         let mut dripping = world.log_in("ann");
         let began = Instant::now();
@@ -267,11 +267,7 @@ fn statistics_keep_their_historic_form() {
     // History: "Stats: USER ndeleted bytesdeleted nleft bytesleft".
     isolated(|| {
         let world = World::setup().options(&["-s"]).start();
-        let stored = [
-            mail::message(1),
-            vec![b"A: b\n\n".to_vec(), vec![b'x'; 100], b"\n".to_vec()].concat(),
-            mail::message(3),
-        ];
+        let stored = [mail::message(1), [&b"A: b\n\n"[..], &[b'x'; 100], b"\n"].concat(), mail::message(3)];
         world.maildrop("ann", &mail::mbox(&stored));
         let mut client = world.log_in("ann");
         client.ok("DELE 2");
@@ -318,8 +314,8 @@ fn a_trace_never_goes_through_a_symbolic_link() {
         std::os::unix::fs::symlink(&target, &link).unwrap();
         let (ours, theirs) = tcp_pair("127.0.0.1:0");
         let inode = common::world::inode(&theirs);
-        let mut command = world.command(&[], &["-t", link.to_str().unwrap()], OwnedFd::from(theirs));
-        let mut client = Client::silent(ours, Child::start(&mut command), inode);
+        let command = world.command(&[], &["-t", link.to_str().unwrap()], OwnedFd::from(theirs));
+        let mut client = Client::silent(ours, Child::start(command), inode);
         client.try_send(b"QUIT\r\n");
         protocol_only(&client.rest());
         assert_eq!(fs::read(&target).unwrap(), b"as it was");
@@ -341,7 +337,7 @@ fn a_syslog_that_is_missing_or_stuck_stops_nothing() {
             client.quit();
             client.server_ends();
             assert!(began.elapsed() < Duration::from_secs(5), "took {:?}", began.elapsed());
-            assert_eq!(world.stored("ann"), b"");
+            assert_same("the mailbox", &world.stored("ann"), b"");
         }
     });
 }
@@ -399,8 +395,8 @@ fn nothing_but_protocol_reaches_the_socket() {
         ] {
             let (ours, theirs) = tcp_pair("127.0.0.1:0");
             let inode = common::world::inode(&theirs);
-            let mut command = world.command(&[], wrong, OwnedFd::from(theirs));
-            let mut client = Client::silent(ours, Child::start(&mut command), inode);
+            let command = world.command(&[], wrong, OwnedFd::from(theirs));
+            let mut client = Client::silent(ours, Child::start(command), inode);
             client.try_send(b"QUIT\r\n");
             protocol_only(&client.rest());
         }
@@ -428,7 +424,7 @@ fn pipelined_commands_survive_the_hand_over() {
         assert!(replies.iter().all(|reply| reply.starts_with("+OK")), "{replies:?}");
         assert_eq!(replies[2], format!("+OK 2 {}", mail::octets(&stored)));
         client.expect_end();
-        assert_eq!(world.stored("ann"), mail::mbox(&stored[1..]));
+        assert_same("the mailbox", &world.stored("ann"), &mail::mbox(&stored[1..]));
     });
 }
 

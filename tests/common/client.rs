@@ -187,7 +187,7 @@ impl Client {
 
     /// Closes the connection with a TCP reset.
     pub(crate) fn reset(self) -> Child {
-        let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
         nix::sys::socket::setsockopt(&self.stream, nix::sys::socket::sockopt::Linger, &at_once).unwrap();
         let Self { server, .. } = self;
         server
@@ -213,4 +213,18 @@ impl Client {
 /// Bytes as text for messages and comparisons.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Fails with the place of the first difference: a megabyte of message is no help to a reader.
+pub(crate) fn assert_same(what: &str, got: &[u8], expected: &[u8]) {
+    if got != expected {
+        let at = got.iter().zip(expected).take_while(|(one, other)| one == other).count();
+        let show = |bytes: &[u8]| text(&bytes[at.saturating_sub(20)..bytes.len().min(at + 60)]);
+        let (got_octets, octets) = (got.len(), expected.len());
+        panic!(
+            "{what}: {got_octets} octets, expected {octets}; they part at {at}: {:?} is not {:?}",
+            show(got),
+            show(expected)
+        );
+    }
 }

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 pub(crate) mod client;
+pub(crate) mod fault;
 pub(crate) mod machine;
 pub(crate) mod mail;
 pub(crate) mod processes;
@@ -17,7 +18,7 @@ pub(crate) mod trace;
 pub(crate) mod world;
 
 pub(crate) use client::Client;
-pub(crate) use world::{Setup, World};
+pub(crate) use world::World;
 
 use nix::sched::{CloneFlags, unshare};
 use std::path::{Path, PathBuf};
@@ -127,8 +128,9 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts a program. Its end is an event: a thread waits for it.
-    pub(crate) fn start(command: &mut Command) -> Self {
+    /// Starts a program. Its end is an event: a thread waits for it. The command is taken, since it holds on to
+    /// the descriptors that the child gets.
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap_or_else(|why| panic!("cannot start {command:?}: {why}"));
         let pid = child.id();
         let (sender, exit) = mpsc::channel();

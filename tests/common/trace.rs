@@ -127,10 +127,8 @@ fn follow(
 ) {
     for line in text.lines() {
         let Some((name, arguments, result)) = split(line) else { continue };
-        if forks(line) {
-            if let Ok(child) = result.parse() {
-                children.push((child, rights));
-            }
+        if let (true, Ok(child)) = (forks(line), result.parse()) {
+            children.push((child, rights));
         }
         if result == "0" {
             rights = rights.after(name, &arguments);

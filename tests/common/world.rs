@@ -1,7 +1,7 @@
 //! A machine with users and maildrops, and `pop3d` in inetd mode on it.
 
 use super::client::{Client, text};
-use super::machine::{bind, chmod, empty, lines_of_others, make_directory, private_devices, replace, write};
+use super::machine::{Mounts, chmod, lines_of_others, make_directory, write};
 use super::{Child, PATIENCE, mail, processes, within};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -48,6 +48,7 @@ pub(crate) struct Setup {
     config: String,
     options: Vec<String>,
     spool_mode: u32,
+    spool_options: String,
     syslog: Syslog,
     pop3d_account: bool,
 }
@@ -84,6 +85,13 @@ impl Setup {
         self
     }
 
+    /// A spool with room for this many octets.
+    pub(crate) fn spool_size(mut self, octets: usize) -> Self {
+        self.spool_options = format!("mode=755,size={octets}");
+        self
+    }
+
+    /// What becomes of the log lines.
     pub(crate) const fn syslog(mut self, syslog: Syslog) -> Self {
         self.syslog = syslog;
         self
@@ -104,10 +112,11 @@ impl Setup {
             std::env::var_os("POP3D").map_or_else(|| env!("CARGO_BIN_EXE_pop3d").into(), PathBuf::from);
         let program = dir.join("pop3d");
         write(&program, b"", 0o755);
-        bind(&built, &program);
-        self.accounts(&dir);
-        private_devices(&dir);
-        empty(Path::new("/run"), 0o755);
+        let mut mounts = Mounts::default();
+        mounts.bind(&built, &program);
+        self.accounts(&dir, &mut mounts);
+        mounts.private_devices(&dir);
+        mounts.empty(Path::new("/run"), "mode=755");
         make_directory(Path::new("/run/home"), 0o755);
         make_directory(Path::new("/run/lib"), 0o755);
         for (name, uid, _) in &self.users {
@@ -116,7 +125,7 @@ impl Setup {
             chown(&home, Some(*uid), Some(*uid)).unwrap();
         }
         let spool = PathBuf::from(SPOOL);
-        empty(&spool, 0o755);
+        mounts.empty(&spool, &self.spool_options);
         chown(&spool, Some(0), Some(group("mail"))).unwrap();
         chmod(&spool, self.spool_mode);
         let config = dir.join("pop3d.toml");
@@ -135,11 +144,12 @@ impl Setup {
             options: self.options,
             run_as: None,
             kept: Mutex::default(),
+            _mounts: mounts,
             directory,
         }
     }
 
-    fn accounts(&self, stage: &Path) {
+    fn accounts(&self, stage: &Path, mounts: &mut Mounts) {
         let names: Vec<&str> =
             self.users.iter().map(|(name, ..)| name.as_str()).chain(["pop3d", "friends"]).collect();
         let mut passwd = lines_of_others("/etc/passwd", &names);
@@ -161,13 +171,13 @@ impl Setup {
             shadow += &format!("{name}:{hash}:20000:0:99999:7:::\n");
         }
         group += &format!("friends:x:{FRIENDS_GID}:ann\n");
-        replace("/etc/passwd", &passwd, 0o644, stage);
-        replace("/etc/shadow", &shadow, 0o640, stage);
-        replace("/etc/group", &group, 0o644, stage);
+        mounts.replace("/etc/passwd", &passwd, 0o644, stage);
+        mounts.replace("/etc/shadow", &shadow, 0o640, stage);
+        mounts.replace("/etc/group", &group, 0o644, stage);
         // No name service but these files: a caching one would not see them.
         let switch = "passwd: files\nshadow: files\ngroup: files\nhosts: files\nservices: files\n";
         if Path::new("/etc/nsswitch.conf").exists() {
-            replace("/etc/nsswitch.conf", switch, 0o644, stage);
+            mounts.replace("/etc/nsswitch.conf", switch, 0o644, stage);
         }
     }
 }
@@ -184,6 +194,8 @@ pub(crate) struct World {
     options: Vec<String>,
     run_as: Option<u32>,
     kept: Mutex<Vec<Child>>,
+    // Dropped in this order: a mount point could not be removed with its directory.
+    _mounts: Mounts,
     directory: tempfile::TempDir,
 }
 
@@ -195,6 +207,7 @@ impl World {
             config: String::new(),
             options: Vec::new(),
             spool_mode: 0o2775,
+            spool_options: "mode=755".to_owned(),
             syslog: Syslog::Read,
             pop3d_account: true,
         };
@@ -239,6 +252,7 @@ impl World {
             options: Vec::new(),
             run_as,
             kept: Mutex::default(),
+            _mounts: Mounts::default(),
             directory,
         }
     }
@@ -335,7 +349,7 @@ impl World {
 
     fn serve(&self, ours: TcpStream, theirs: OwnedFd, wrapper: &[&str], more: &[&str]) -> Client {
         let inode = inode(&theirs);
-        let server = Child::start(&mut self.command(wrapper, more, theirs));
+        let server = Child::start(self.command(wrapper, more, theirs));
         Client::new(ours, server, inode)
     }
 
@@ -357,7 +371,7 @@ impl World {
     pub(crate) fn stream_with(&self, maildrop: &[u8]) -> TcpStream {
         self.maildrop("ann", maildrop);
         let (ours, theirs) = tcp_pair("127.0.0.1:0");
-        let server = Child::start(&mut self.command(&[], &[], theirs.into()));
+        let server = Child::start(self.command(&[], &[], theirs.into()));
         self.kept.lock().unwrap().push(server);
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         ours
@@ -395,8 +409,6 @@ impl Drop for World {
         if std::thread::panicking() {
             eprintln!("log of pop3d: {:#?}", self.log_lines());
         }
-        // The program's file is a mount point, and could not be removed with the directory.
-        let _ = nix::mount::umount2(&self.program, nix::mount::MntFlags::MNT_DETACH);
     }
 }
 
