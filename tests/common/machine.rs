@@ -1,0 +1,96 @@
+//! The test's own view of the machine: accounts, spool, run-time directories, `/dev/log`.
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// From now on no mount of this thread is seen by others.
+pub(crate) fn keep_mounts_private() {
+    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).expect("mounts become private");
+}
+
+/// Mounts of a [`super::World`], undone in reverse order.
+#[derive(Default)]
+pub(crate) struct Mounts(Vec<PathBuf>);
+
+impl Mounts {
+    /// Shows `source` at `target`, which exists.
+    pub(crate) fn bind(&mut self, source: &Path, target: &Path) {
+        mount(Some(source), target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+            .unwrap_or_else(|why| panic!("cannot bind {} to {}: {why}", source.display(), target.display()));
+        self.0.push(target.to_owned());
+    }
+
+    /// An empty file system at `target`.
+    pub(crate) fn empty(&mut self, target: &Path, options: &str) {
+        mount(Some("none"), target, Some("tmpfs"), MsFlags::empty(), Some(options))
+            .unwrap_or_else(|why| panic!("cannot mount a tmpfs on {}: {why}", target.display()));
+        self.0.push(target.to_owned());
+    }
+
+    /// Shows `text` instead of the system's file, owned by root and with the given mode.
+    pub(crate) fn replace(&mut self, file: &str, text: &str, mode: u32, stage: &Path) {
+        let copy = stage.join(Path::new(file).file_name().unwrap());
+        write(&copy, text.as_bytes(), mode);
+        self.bind(&copy, Path::new(file));
+    }
+
+    /// A `/dev` with the usual devices, in which a socket can be made without touching the machine's.
+    pub(crate) fn private_devices(&mut self, stage: &Path) {
+        let devices = stage.join("dev");
+        make_directory(&devices, 0o755);
+        self.empty(&devices, "mode=755");
+        for name in ["null", "zero", "full", "random", "urandom", "tty", "ptmx"] {
+            let system = Path::new("/dev").join(name);
+            if system.exists() {
+                let own = devices.join(name);
+                write(&own, b"", 0o666);
+                self.bind(&system, &own);
+            }
+        }
+        for name in ["pts", "shm"] {
+            let own = devices.join(name);
+            make_directory(&own, 0o755);
+            self.bind(&Path::new("/dev").join(name), &own);
+        }
+        for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
+            symlink(format!("/proc/self/{target}"), devices.join(name)).unwrap();
+        }
+        self.bind(&devices, Path::new("/dev"));
+    }
+}
+
+impl Drop for Mounts {
+    fn drop(&mut self) {
+        for target in self.0.drain(..).rev() {
+            // Detached: a process that still runs may keep it. What cannot be undone ends with the test's thread.
+            let _ = umount2(&target, MntFlags::MNT_DETACH);
+        }
+    }
+}
+
+/// Writes a file of root's with this mode, whatever the umask is.
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) {
+    fs::write(path, bytes).unwrap_or_else(|why| panic!("cannot write {}: {why}", path.display()));
+    chmod(path, mode);
+}
+
+/// Makes a directory (its parent exists) with this mode, whatever the umask is.
+pub(crate) fn make_directory(path: &Path, mode: u32) {
+    fs::create_dir(path).unwrap_or_else(|why| panic!("cannot make {}: {why}", path.display()));
+    chmod(path, mode);
+}
+
+/// Sets the mode, set-group-id bit included.
+pub(crate) fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// The lines of a system's account file whose names are not in `ours`.
+pub(crate) fn lines_of_others(file: &str, ours: &[&str]) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let others = text.lines().filter(|line| !ours.contains(&line.split(':').next().unwrap_or_default()));
+    others.map(|line| format!("{line}\n")).collect()
+}

@@ -1,0 +1,244 @@
+//! Documents say what the programs do: manual pages, README, CHANGELOG and the links between documents.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What README's commands may call besides this package's programs.
+const PROGRAMS: &[&str] = &[
+    "apt",
+    "apt-get",
+    "cargo",
+    "cat",
+    "chmod",
+    "chown",
+    "cp",
+    "curl",
+    "echo",
+    "git",
+    "inetd",
+    "install",
+    "journalctl",
+    "kill",
+    "ln",
+    "ls",
+    "mkdir",
+    "nc",
+    "printf",
+    "service",
+    "sudo",
+    "systemctl",
+    "tail",
+    "tee",
+    "telnet",
+    "useradd",
+    "adduser",
+    "groupadd",
+    "xz",
+    "cd",
+    "man",
+    "mandoc",
+    "openssl",
+    "fetchmail",
+    "python3",
+    "strace",
+    "groupmod",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn document(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|why| panic!("cannot read {name}: {why}"))
+}
+
+#[test]
+fn every_option_stands_in_the_manual_page() {
+    let page = document("man/pop3d.8");
+    let command = poptools::pop3d_command();
+    for argument in command.get_arguments() {
+        let long = argument.get_long().map(|name| format!("Fl -{name}"));
+        let short = argument.get_short().map(|name| format!("Fl {name}"));
+        for flag in long.into_iter().chain(short) {
+            assert!(stands_in(&page, &flag), "man/pop3d.8 does not have `{flag}`");
+        }
+    }
+}
+
+#[test]
+fn the_manual_page_has_no_option_that_does_not_exist() {
+    let command = poptools::pop3d_command();
+    let longs: BTreeSet<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    let built_in = ["help", "version"];
+    for (at, _) in document("man/pop3d.8").match_indices("Fl -") {
+        let page = document("man/pop3d.8");
+        let name: String =
+            page[at + 4..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        assert!(longs.contains(name.as_str()) || built_in.contains(&name.as_str()), "pop3d has no --{name}");
+    }
+}
+
+/// Whether a flag stands there as a whole: `Fl d` is not found in `Fl debug`.
+fn stands_in(page: &str, flag: &str) -> bool {
+    page.match_indices(flag).any(|(at, _)| {
+        let behind = page[at + flag.len()..].chars().next();
+        !behind.is_some_and(|c| c.is_ascii_alphanumeric() || c == '-')
+    })
+}
+
+#[test]
+fn every_key_stands_in_the_manual_page() {
+    let page = document("man/pop3d.toml.5");
+    let top = keys_of("");
+    assert!(top.contains("hostname"), "the keys are found: {top:?}");
+    for key in &top {
+        assert!(mentions(&page, key), "man/pop3d.toml.5 does not have `{key}`");
+        for inner in keys_of(key) {
+            assert!(mentions(&page, &inner), "man/pop3d.toml.5 does not have `{inner}` of [{key}]");
+        }
+    }
+}
+
+fn mentions(page: &str, key: &str) -> bool {
+    page.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == key)
+}
+
+/// The keys of a table, as the error for an unknown key lists them. A key that is no table has none.
+fn keys_of(table: &str) -> BTreeSet<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pop3d.toml");
+    let header = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
+    common::machine::write(&file, format!("{header}no_such_key = 1\n").as_bytes(), 0o644);
+    let output =
+        common::run(Command::new(env!("CARGO_BIN_EXE_pop3d")).arg("--check").arg("--config").arg(&file));
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let Some((_, expected)) = said.split_once("expected") else { return BTreeSet::new() };
+    if !said.contains("no_such_key") {
+        return BTreeSet::new();
+    }
+    // The names stand between backquotes: "expected one of `path`, `format`, `locks`".
+    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn manual_pages_pass_mandoc() {
+    if !common::programs_or_skip(&["mandoc"]) {
+        return;
+    }
+    let entries = fs::read_dir(root().join("man")).unwrap();
+    let pages: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    assert!(pages.iter().any(|page| page.ends_with("pop3d.8")), "there is a page for pop3d");
+    let output = common::run(Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).args(&pages));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut dead = Vec::new();
+    for file in markdown(root()) {
+        let text = fs::read_to_string(&file).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next()) {
+            let target = link.split('#').next().unwrap_or_default();
+            let elsewhere = link.contains("://") || link.starts_with("mailto:") || target.is_empty();
+            if !elsewhere && !file.parent().unwrap().join(target).exists() {
+                dead.push(format!("{}: {link}", file.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "links to missing files:\n{}", dead.join("\n"));
+}
+
+fn markdown(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            files.extend(markdown(&path));
+        } else if name.ends_with(".md") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+#[test]
+fn commands_of_the_readme_exist() {
+    let commands = commands(&document("README.md"));
+    assert!(!commands.is_empty(), "README shows what to type");
+    for command in &commands {
+        check_command(command);
+    }
+}
+
+/// The lines of the README's shell blocks, without prompts and comments.
+fn commands(text: &str) -> Vec<String> {
+    let mut shell = false;
+    let mut found: Vec<String> = Vec::new();
+    let mut unfinished = false;
+    for line in text.lines() {
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            shell = ["sh", "bash", "console", "shell"].contains(&language);
+            unfinished = false;
+        } else if shell && unfinished {
+            let last = found.last_mut().unwrap();
+            last.push(' ');
+            last.push_str(line.trim_end_matches('\\').trim());
+            unfinished = line.ends_with('\\');
+        } else if shell {
+            let command = line.trim().trim_start_matches("$ ");
+            if !command.is_empty() && !command.starts_with('#') {
+                found.push(command.trim_end_matches('\\').to_owned());
+                unfinished = line.ends_with('\\');
+            }
+        }
+    }
+    found
+}
+
+fn check_command(line: &str) {
+    for part in line.split(['|', ';']).flat_map(|part| part.split("&&")) {
+        let words: Vec<&str> =
+            part.split_whitespace().skip_while(|word| *word == "sudo" || word.contains('=')).collect();
+        let Some((program, arguments)) = words.split_first() else { continue };
+        let name = program.rsplit('/').next().unwrap();
+        if program.starts_with('.') {
+            assert!(root().join(program).exists(), "README: {program} does not exist");
+        } else if name == "pop3d" {
+            check_options(arguments);
+        } else {
+            assert!(PROGRAMS.contains(&name), "README: what is {program}?");
+        }
+        for file in arguments
+            .iter()
+            .filter(|word| ["contrib/", "man/", "completions/"].iter().any(|d| word.starts_with(d)))
+        {
+            let plain = file.split(['*', '{']).next().unwrap();
+            assert!(root().join(plain).exists(), "README: {file} does not exist");
+        }
+    }
+}
+
+fn check_options(arguments: &[&str]) {
+    let command = poptools::pop3d_command();
+    for option in arguments.iter().filter_map(|word| word.strip_prefix("--")) {
+        let name = option.split('=').next().unwrap();
+        let known = command.get_arguments().any(|argument| argument.get_long() == Some(name));
+        assert!(known || ["help", "version"].contains(&name), "README: pop3d has no --{name}");
+    }
+}
+
+#[test]
+fn the_changelog_names_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let named =
+        document("CHANGELOG.md").lines().any(|line| line.starts_with("## ") && line.contains(version));
+    assert!(named, "CHANGELOG.md has a heading for {version}");
+}
