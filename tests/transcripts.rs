@@ -1,5 +1,8 @@
 //! Replays the conversations of `tests/transcripts/` (see its README).
 
+// Test code outside of test functions, which clippy.toml's exceptions do not reach.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 #[path = "transcripts/fixture.rs"]
 mod fixture;
 #[path = "transcripts/machines.rs"]

@@ -64,14 +64,12 @@ pub(crate) fn octets(stored: &[u8]) -> u64 {
 
 /// The lines without their ends.
 fn lines(stored: &[u8]) -> Vec<&[u8]> {
-    stored
-        .split_inclusive(|&octet| octet == b'\n')
-        .map(|line| {
-            let line =
-                line.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line)).unwrap_or(line);
-            line
-        })
-        .collect()
+    let without_end = |line: &'_ [u8]| match line {
+        [.., b'\r', b'\n'] => line.len() - 2,
+        [.., b'\n'] => line.len() - 1,
+        _ => line.len(),
+    };
+    stored.split_inclusive(|&octet| octet == b'\n').map(|line| &line[..without_end(line)]).collect()
 }
 
 /// Cuts an mbox file at its envelope lines and takes away the empty line that separates messages.

@@ -33,9 +33,9 @@ fn cut_line(header: &[u8]) -> Option<(&[u8], &[u8])> {
 /// What stands behind the colon, when the line begins a field of that name.
 fn value_of<'a>(name: &str, line: &'a [u8]) -> Option<&'a [u8]> {
     let (found, value) = line.split_at_checked(memchr(b':', line)?)?;
-    let begins_field = found.first().is_some_and(|first| !first.is_ascii_whitespace());
+    // A continuation line begins with white space, and no name does.
     let same = found.trim_ascii_end().eq_ignore_ascii_case(name.as_bytes());
-    (begins_field && same).then(|| value.get(1..).unwrap_or_default())
+    same.then(|| value.get(1..).unwrap_or_default())
 }
 
 /// The value with its continuation lines from `rest`.

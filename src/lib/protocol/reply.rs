@@ -118,7 +118,7 @@ mod tests {
         assert!(Reply::ok("").is_ok() && !Reply::err("").is_ok());
     }
 
-    /// RFC 2449, section 8.1.1; RFC 3206: the code stands first, in brackets.
+    /// RFC 2449, section 8; RFC 3206, sections 4 and 5: the code stands first, in brackets.
     #[test]
     fn a_response_code_stands_first() {
         assert_eq!(wire(&Reply::coded(Code::InUse, "Busy.")), "-ERR [IN-USE] Busy.\r\n");

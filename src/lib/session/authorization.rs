@@ -73,7 +73,7 @@ pub enum Proof {
 }
 
 /// The reply to a wrong password, an unknown user, a name that the rules refuse, and a locked account: the one
-/// place that words it (history; RFC 3206, section 6). `shown` is [`Login::shown`].
+/// place that words it (history; RFC 3206, section 5). `shown` is [`Login::shown`].
 pub fn incorrect(shown: &str) -> Reply {
     Reply::coded(Code::Auth, format!("Password supplied for \"{shown}\" is incorrect."))
 }

@@ -175,6 +175,8 @@ fn a_password_is_not_printed() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Whatever a client sends, the answer is one clean line that repeats nothing unprintable.
     #[test]
     fn nothing_breaks_the_parser(line in prop::collection::vec(any::<u8>(), 0..300)) {

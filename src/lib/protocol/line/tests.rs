@@ -36,6 +36,13 @@ fn a_line_of_255_octets_is_the_longest() {
     assert_eq!(lines(&[&tail[..254], &tail[254..]], COMMAND_LIMIT), ["!"]);
 }
 
+/// RFC 2449, section 4: 255 octets without a line end among them are too long, whatever may come.
+#[test]
+fn a_line_is_too_long_as_soon_as_that_is_sure() {
+    assert_eq!(lines(&[&[b'x'; 254]], COMMAND_LIMIT), [""; 0]);
+    assert_eq!(lines(&[&[b'x'; 254], b"x"], COMMAND_LIMIT), ["!"]);
+}
+
 /// Design, section 3: an over-long line is reported once and skipped with bounded memory.
 #[test]
 fn an_endless_line_costs_one_report_and_no_memory() {
