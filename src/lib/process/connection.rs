@@ -216,6 +216,8 @@ impl Connection {
 
     /// Waits for the verdict that comes over this socket.
     pub(crate) fn await_verdict(&mut self, attempt: OwnedFd, user: String) {
+        // The line that held the password.
+        self.lines.wipe();
         self.phase = Phase::Verifying { attempt, since: clock::now(), user };
     }
 

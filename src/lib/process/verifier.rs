@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Verifies one attempt and, after a yes, serves the session. The role's exit status.
 pub(crate) fn run(attempt: &OwnedFd, id: SessionId, peer: Peer, surroundings: &Surroundings<'_>) -> u8 {
     end_first_when_out_of_memory(400);
+    // From the first secret on; `enter` turns it off when the last is gone.
+    memory::overwrite_freed(true);
     let Ok((Attempt::Credentials(credentials), None)) = hear(attempt) else { return 76 };
     let (mechanism, tls) = (credentials.mechanism, credentials.encryption.version.clone());
     let verdict = verify(credentials, surroundings);

@@ -178,7 +178,9 @@ mod tests {
     fn shadow_is_for_root() {
         match shadow("root") {
             // nss-systemd makes up a locked entry for everybody who asks.
-            Ok(Some(shadow)) => assert!(crate::sys::privileges::is_root() || shadow.hash.expose().starts_with(b"!")),
+            Ok(Some(shadow)) => {
+                assert!(crate::sys::privileges::is_root() || shadow.hash.expose().starts_with(b"!"))
+            }
             Ok(None) => eprintln!("no shadow entry of root here"),
             Err(error) => assert!(!crate::sys::privileges::is_root(), "{error}"),
         }
