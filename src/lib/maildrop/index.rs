@@ -1,1 +1,356 @@
-//! To come.
+//! The index of a maildrop: a header and a record of fixed size per message (design, section 4, "Index").
+//!
+//! It is a cache. Every damage is found by a checksum or a bound and means that the maildrop is scanned
+//! again; deleting the file changes nothing that a client can see. It is written to `index.new` and renamed,
+//! and never synced. Where the state directory cannot be written, the index lives in memory.
+//!
+//! # The file
+//! Pages of 4096 octets, numbers with the lowest octet first. Page 0 is the header, the others hold 63
+//! records of 64 octets each and, in the last 64, a checksum (XXH3-64, seeded with the header's seed and the
+//! page's number) of all before it.
+
+mod write;
+
+pub(crate) use write::Writer;
+
+use crate::error::{Error, Kind, Result};
+use crate::sys::directory::Directory;
+use crate::sys::file::{FileKind, Identity, Stamp, read_at, status};
+use std::fs::File;
+use std::io;
+use twox_hash::XxHash3_64;
+
+/// The index's name in the state directory.
+pub(crate) const NAME: &str = "index";
+/// Its name until it is complete.
+pub(crate) const NEW_NAME: &str = "index.new";
+/// Records in a page.
+pub(crate) const PER_PAGE: u32 = 63;
+
+const PAGE: usize = 4096;
+const RECORD: usize = 64;
+const CHECKED: usize = PAGE - RECORD;
+const MAGIC: &[u8; 16] = b"poptools index\x01\n";
+
+/// How the octets of a message end in the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// With an empty line behind it, which is not part of it.
+    #[default]
+    Separated,
+    /// With a line end.
+    Line,
+    /// In the middle of a line.
+    Open,
+}
+
+/// What is known of one message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Where its envelope line begins in the file.
+    pub(crate) offset: u64,
+    /// Octets of the envelope line with its line end; the message is behind it.
+    pub(crate) envelope_length: u32,
+    /// Checksum of the envelope line.
+    pub(crate) envelope_check: u32,
+    /// Stored octets of the message, without the separating empty line.
+    pub(crate) length: u64,
+    /// How many of them are header, the empty line at its end included.
+    pub(crate) header_length: u64,
+    /// Octets of the message as RETR sends it.
+    pub(crate) octets: u64,
+    /// The hash of its unique identifier.
+    pub(crate) hash: u128,
+    /// Its twin number.
+    pub(crate) twin: u32,
+    /// How it ends.
+    pub(crate) ending: Ending,
+}
+
+impl Record {
+    fn encode(&self) -> [u8; RECORD] {
+        let mut octets = Octets::default();
+        octets.u64(self.offset);
+        octets.u64(self.length);
+        octets.u64(self.header_length);
+        octets.u64(self.octets);
+        octets.put(&self.hash.to_le_bytes());
+        octets.u32(self.envelope_length);
+        octets.u32(self.envelope_check);
+        octets.u32(self.twin);
+        octets.u32(match self.ending {
+            Ending::Separated => 0,
+            Ending::Line => 1,
+            Ending::Open => 2,
+        });
+        octets.fixed()
+    }
+
+    fn decode(octets: &[u8]) -> Option<Self> {
+        let mut reader = Reader(octets);
+        let record = Self {
+            offset: reader.u64()?,
+            length: reader.u64()?,
+            header_length: reader.u64()?,
+            octets: reader.u64()?,
+            hash: u128::from_le_bytes(reader.take()?),
+            envelope_length: reader.u32()?,
+            envelope_check: reader.u32()?,
+            twin: reader.u32()?,
+            ending: match reader.u32()? {
+                0 => Ending::Separated,
+                1 => Ending::Line,
+                2 => Ending::Open,
+                _ => return None,
+            },
+        };
+        (record.twin > 0 && record.header_length <= record.length).then_some(record)
+    }
+
+    /// Where the message begins: behind its envelope line.
+    pub(crate) const fn start(&self) -> u64 {
+        self.offset.saturating_add(self.envelope_length as u64)
+    }
+
+    /// Where the message's own octets end.
+    pub(crate) const fn end(&self) -> u64 {
+        self.start().saturating_add(self.length)
+    }
+}
+
+/// What is known of the maildrop as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// The mailbox in the state in which it was looked at.
+    pub(crate) identity: Identity,
+    /// Octets of it that are scanned.
+    pub(crate) known: u64,
+    /// Octets of a hidden pseudo-message at its start.
+    pub(crate) hidden: u64,
+    /// Messages.
+    pub(crate) count: u32,
+    /// Octets of all messages as RETR sends them.
+    pub(crate) octets: u64,
+    /// Checksum of the last octets that are known.
+    pub(crate) tail_check: u64,
+    /// A random number that the pages' checksums begin with; the writer sets it.
+    pub(crate) seed: u64,
+}
+
+impl Header {
+    fn encode(&self) -> Vec<u8> {
+        let mut octets = Octets::default();
+        octets.put(MAGIC);
+        let Identity { device, inode, size, modified, changed } = self.identity;
+        for number in [device, inode, size] {
+            octets.u64(number);
+        }
+        for stamp in [modified, changed] {
+            octets.put(&stamp.seconds.to_le_bytes());
+            octets.put(&stamp.nanoseconds.to_le_bytes());
+        }
+        for number in
+            [self.known, self.hidden, u64::from(self.count), self.octets, self.tail_check, self.seed]
+        {
+            octets.u64(number);
+        }
+        octets.0.resize(CHECKED, 0);
+        let check = XxHash3_64::oneshot(&octets.0);
+        octets.u64(check);
+        octets.0.resize(PAGE, 0);
+        octets.0
+    }
+
+    fn decode(page: &[u8]) -> Option<Self> {
+        let mut check = Reader(page.get(CHECKED..)?);
+        if XxHash3_64::oneshot(&page[..CHECKED]) != check.u64()? {
+            return None;
+        }
+        let mut reader = Reader(page.strip_prefix(MAGIC)?);
+        let (device, inode, size) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let (modified, changed) = (reader.stamp()?, reader.stamp()?);
+        let header = Self {
+            identity: Identity { device, inode, size, modified, changed },
+            known: reader.u64()?,
+            hidden: reader.u64()?,
+            count: u32::try_from(reader.u64()?).ok()?,
+            octets: reader.u64()?,
+            tail_check: reader.u64()?,
+            seed: reader.u64()?,
+        };
+        (header.known <= size && header.hidden <= header.known).then_some(header)
+    }
+}
+
+/// An index that is open for reading.
+#[derive(Debug)]
+pub(crate) struct Index {
+    header: Header,
+    file: Option<File>,
+    /// The page that was read last: its number from 0, and its records.
+    page: Option<(u32, Vec<Record>)>,
+}
+
+impl Index {
+    /// The index of a maildrop without a message.
+    pub(crate) fn empty(identity: Identity) -> Self {
+        Self { header: Header { identity, ..Header::default() }, file: None, page: None }
+    }
+
+    /// Opens the index in the state directory and reads its header alone. None where there is no usable one.
+    pub(crate) fn load(state: &Directory) -> Option<Self> {
+        let file = open_state_file(state, NAME).ok().flatten()?;
+        let mut page = vec![0; PAGE];
+        let whole = read_at(&file, &mut page, 0).ok()? == PAGE;
+        let header = Header::decode(&page).filter(|_| whole)?;
+        let pages = u64::from(header.count.div_ceil(PER_PAGE)) + 1;
+        let complete = status(&file).ok()?.identity.size == pages * PAGE as u64;
+        complete.then_some(Self { header, file: Some(file), page: None })
+    }
+
+    /// What is known of the maildrop.
+    pub(crate) const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The records from message `first` (from 0) on that lie in one page; at least one. The caller asks for messages
+    /// that exist.
+    ///
+    /// # Errors
+    /// The page is damaged or cannot be read.
+    pub(crate) fn records(&mut self, first: u32) -> Result<&[Record]> {
+        let number = first / PER_PAGE;
+        if self.page.as_ref().is_none_or(|(cached, _)| *cached != number) {
+            self.page = Some((number, self.read_page(number).ok_or_else(damaged)?));
+        }
+        let records = self.page.as_ref().map_or(&[][..], |(_, records)| records);
+        match records.get((first % PER_PAGE) as usize..) {
+            Some(rest) if !rest.is_empty() => Ok(rest),
+            _ => Err(damaged()),
+        }
+    }
+
+    /// Calls `each` with the number (from 0) and record of every message, in order.
+    ///
+    /// # Errors
+    /// A damaged page; what `each` returns.
+    pub(crate) fn for_each(&mut self, mut each: impl FnMut(u32, &Record) -> Result<()>) -> Result<()> {
+        let mut next = 0;
+        while next < self.header.count {
+            for record in self.records(next)? {
+                each(next, record)?;
+                next += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_page(&self, number: u32) -> Option<Vec<Record>> {
+        let mut page = vec![0; PAGE];
+        let offset = (u64::from(number) + 1) * PAGE as u64;
+        if read_at(self.file.as_ref()?, &mut page, offset).ok()? != PAGE {
+            return None;
+        }
+        if Reader(&page[CHECKED..]).u64()? != page_check(&page, self.header.seed, number) {
+            return None;
+        }
+        let count = self.header.count.checked_sub(number.checked_mul(PER_PAGE)?)?.min(PER_PAGE);
+        let records: Option<Vec<Record>> =
+            page.chunks_exact(RECORD).take(count as usize).map(Record::decode).collect();
+        // The checksum says that we wrote it; the bounds say that it fits this mailbox.
+        records.filter(|records| {
+            let mut least = self.header.hidden;
+            records.iter().all(|record| {
+                let fits = record.offset >= least && record.end() <= self.header.known;
+                least = record.end();
+                fits
+            })
+        })
+    }
+}
+
+fn damaged() -> Error {
+    Error::new(Kind::Temporary, "the index is damaged")
+}
+
+fn page_check(page: &[u8], seed: u64, number: u32) -> u64 {
+    XxHash3_64::oneshot_with_seed(seed ^ u64::from(number), &page[..CHECKED])
+}
+
+/// Opens a file in the state directory; none where there is none. What has its name and is not a regular
+/// file with one name is removed: somebody planted it.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn open_state_file(state: &Directory, name: &str) -> io::Result<Option<File>> {
+    match state.status(name)? {
+        None => return Ok(None),
+        Some(status) if status.kind == FileKind::Regular && status.links == 1 => {}
+        Some(_) => {
+            state.remove(name)?;
+            return Ok(None);
+        }
+    }
+    // Looked at again once it is open: between the two calls it may have become something else.
+    let file = state.open_file(name)?;
+    let found = status(&file)?;
+    Ok((found.kind == FileKind::Regular && found.links == 1).then_some(file))
+}
+
+/// Numbers with the lowest octet first, to write.
+#[derive(Default)]
+pub(crate) struct Octets(pub(crate) Vec<u8>);
+
+impl Octets {
+    /// Appends octets.
+    pub(crate) fn put(&mut self, octets: &[u8]) {
+        self.0.extend_from_slice(octets);
+    }
+
+    /// Appends a number.
+    pub(crate) fn u64(&mut self, number: u64) {
+        self.put(&number.to_le_bytes());
+    }
+
+    /// Appends a number.
+    pub(crate) fn u32(&mut self, number: u32) {
+        self.put(&number.to_le_bytes());
+    }
+
+    fn fixed(mut self) -> [u8; RECORD] {
+        self.0.resize(RECORD, 0);
+        let mut record = [0; RECORD];
+        record.copy_from_slice(&self.0);
+        record
+    }
+}
+
+/// The same, to read; none where the octets end.
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+
+impl Reader<'_> {
+    /// The next octets.
+    pub(crate) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    /// The next number.
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    /// The next number.
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn stamp(&mut self) -> Option<Stamp> {
+        let seconds = self.take().map(i64::from_le_bytes)?;
+        Some(Stamp { seconds, nanoseconds: self.take().map(i64::from_le_bytes)? })
+    }
+}
+
+#[cfg(test)]
+mod tests;

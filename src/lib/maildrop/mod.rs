@@ -6,6 +6,12 @@ pub(crate) mod uidl;
 
 use crate::error::Result;
 use crate::protocol::MsgNo;
+use crate::sys::directory::Directory;
+use mbox::{Mbox, spool::Spool};
+use std::fs::File;
+use std::path::Path;
+
+pub(crate) use crate::session::Bitmap;
 
 /// A unique identifier as UIDL shows it (RFC 1939, section 7): 1 to 70 characters from `!` to `~`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +58,47 @@ pub(crate) trait Maildrop {
     /// # Errors
     /// Nothing was changed; the error says why.
     fn commit(&mut self, deleted: &Bitmap, retrieved: &Bitmap) -> Result<()>;
+
+    /// Takes what the administrator should know since the last call: one line each, for the log alone.
+    fn take_notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
-pub(crate) use crate::session::Bitmap;
+/// Which format a maildrop has (`maildrop.format`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// By what is there: a regular or missing file is an mbox.
+    #[default]
+    Auto,
+    /// An mbox.
+    Mbox,
+}
+
+/// Opens the mailbox as the user `uid`, before the session's sandbox; none when there is no mail. Nothing blocks, no link is
+/// followed.
+///
+/// # Errors
+/// `Kind::Permanent` when it is not a regular file with one name that belongs to the user.
+pub(crate) fn open_mailbox(format: Format, path: &Path, uid: u32) -> Result<Option<File>> {
+    mbox::open::mailbox(format, path, uid)
+}
+
+/// Opens the maildrop in what [`open_mailbox`] gave. `path` is for messages alone, `state` the user's state
+/// directory.
+///
+/// # Errors
+/// The mailbox is no mbox, cannot be read, or stays locked.
+pub(crate) fn open(
+    mailbox: Option<File>,
+    path: &Path,
+    state: Directory,
+    spool: Box<dyn Spool>,
+) -> Result<Box<dyn Maildrop>> {
+    Ok(Box::new(Mbox::open(mailbox, path, state, spool)?))
+}
+
+/// Whether the message with this position (from 0) is in the set.
+fn is_in(set: &Bitmap, position: u32) -> bool {
+    position.checked_add(1).and_then(MsgNo::new).is_some_and(|message| set.contains(message))
+}

@@ -33,7 +33,9 @@ fn is_date(words: &[&[u8]]) -> bool {
 
 fn is_year_and_zone(words: &[&[u8]]) -> bool {
     match words {
-        [year, rest @ ..] if is_year(year) => is_end(rest) || matches!(rest, [zone, rest @ ..] if is_zone(zone) && is_end(rest)),
+        [year, rest @ ..] if is_year(year) => {
+            is_end(rest) || matches!(rest, [zone, rest @ ..] if is_zone(zone) && is_end(rest))
+        }
         [zone, year, rest @ ..] if is_zone(zone) && is_year(year) => is_end(rest),
         // `MET DST 1998` and `EST -0500 1998` are written by some.
         [zone, more, year, rest @ ..] if is_zone(zone) && is_zone(more) && is_year(year) => is_end(rest),

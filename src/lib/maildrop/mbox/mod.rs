@@ -1,1 +1,262 @@
-//! The mbox format.
+//! The mbox format: one file for all messages, shared with programs that deliver and read mail.
+//!
+//! A session holds the mailbox's descriptor and its own state directory; what needs the mailbox's directory
+//! goes through [`spool::Spool`]. A login to an unchanged mailbox reads the index's header and takes no lock.
+
+pub(crate) mod dotlock;
+pub(crate) mod envelope;
+mod late;
+pub(crate) mod local;
+pub(crate) mod open;
+mod refresh;
+pub(crate) mod scan;
+pub(crate) mod spool;
+mod update;
+
+use super::index::{self, Header, Index, Record};
+use super::uidl::twins::Twins;
+use super::{Bitmap, Entry, Maildrop, Uidl};
+use crate::error::{Error, Kind, Result};
+use crate::protocol::MsgNo;
+use crate::sys::directory::Directory;
+use crate::sys::file::{Identity, read_at, status};
+use crate::sys::lock::unlock;
+use spool::{Purpose, Spool};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// An open mbox.
+pub(crate) struct Mbox {
+    file: Option<File>,
+    path: PathBuf,
+    state: Directory,
+    spool: Box<dyn Spool>,
+    /// The mailbox in the state in which it was seen last and found good.
+    seen: Identity,
+    index: Index,
+    notes: Vec<String>,
+    committed: bool,
+}
+
+impl Mbox {
+    /// Opens the mailbox that `maildrop::open_mailbox` gave; `path` is for messages alone.
+    ///
+    /// # Errors
+    /// It is no mbox (`Kind::Permanent`), cannot be read, or stays locked (`Kind::Temporary`).
+    pub(crate) fn open(
+        mailbox: Option<File>,
+        path: &Path,
+        state: Directory,
+        spool: Box<dyn Spool>,
+    ) -> Result<Self> {
+        let mut mbox = Self {
+            file: mailbox,
+            path: path.to_owned(),
+            state,
+            spool,
+            seen: Identity::default(),
+            index: Index::empty(Identity::default()),
+            notes: Vec::new(),
+            committed: false,
+        };
+        let Some(file) = &mbox.file else { return Ok(mbox) };
+        let identity = status(file).map_err(|error| mbox.failed("look at", error))?.identity;
+        mbox.seen = identity;
+        if identity.size == 0 {
+            mbox.index = Index::empty(identity);
+            return Ok(mbox);
+        }
+        match Index::load(&mbox.state) {
+            Some(index) if index.header().identity == identity && index.header().known == identity.size => {
+                mbox.index = index;
+            }
+            index => mbox.look_through(index)?,
+        }
+        Ok(mbox)
+    }
+
+    /// Reads what the index does not know, under the mailbox's locks.
+    fn look_through(&mut self, index: Option<Index>) -> Result<()> {
+        // The session's own descriptor goes first: an update asks whether somebody else has the mailbox open.
+        self.file = None;
+        let Some(locked) = self.spool.lock(Purpose::Scan)? else {
+            self.index = Index::empty(Identity::default());
+            return Ok(());
+        };
+        self.notes.extend(locked.notes);
+        let result = self.refresh(&locked.file, index);
+        self.give_up_locks(&locked.file);
+        self.file = Some(locked.file);
+        result
+    }
+
+    fn refresh(&mut self, file: &File, index: Option<Index>) -> Result<()> {
+        let identity = status(file).map_err(|error| self.failed("look at", error))?.identity;
+        self.seen = identity;
+        if identity.size == 0 {
+            self.index = Index::empty(identity);
+            return Ok(());
+        }
+        let mut twins = Twins::load(&self.state)?;
+        update::settle(&mut twins, &self.state, file, &identity)?;
+        let refreshed = refresh::refresh(file, identity, index, &twins, &self.state);
+        self.notes.append(&mut twins.notes);
+        self.take_index(refreshed)
+    }
+
+    fn take_index(&mut self, refreshed: Result<(Index, Option<std::io::Error>)>) -> Result<()> {
+        let (index, trouble) = refreshed.map_err(|error| self.about(&error))?;
+        if let Some(trouble) = trouble {
+            self.notes.push(Error::io("cannot write the index, it is kept in memory", trouble).to_string());
+        }
+        self.index = index;
+        Ok(())
+    }
+
+    fn give_up_locks(&mut self, file: &File) {
+        if let Err(error) = self.spool.unlock() {
+            self.notes.push(error.to_string());
+        }
+        // A helper that is gone has unlocked nothing; the description is ours as well. A second time does no harm.
+        let _ = unlock(file);
+    }
+
+    /// The record of a message, and those behind it in its page. A damaged index is made again.
+    fn records(&mut self, first: u32) -> Result<&[Record]> {
+        if self.index.records(first).is_err() {
+            self.make_index_again()?;
+        }
+        self.index.records(first)
+    }
+
+    /// Scans again what was known, without a lock: it must come out the same, or the mailbox is not what it was.
+    fn make_index_again(&mut self) -> Result<()> {
+        self.check_unchanged()?;
+        let old = *self.index.header();
+        self.notes.push(format!("the index of {} was damaged, it is made again", self.path.display()));
+        let twins = Twins::load(&self.state)?;
+        let Some(file) = &self.file else { return Err(self.changed()) };
+        let identity = Identity { size: old.known.max(old.identity.size), ..old.identity };
+        let again = refresh::whole(
+            file,
+            Header { identity, known: old.known, ..Header::default() },
+            &twins,
+            &self.state,
+        );
+        self.take_index(again)?;
+        let new = self.index.header();
+        if (new.count, new.octets, new.hidden) != (old.count, old.octets, old.hidden) {
+            // The next login looks at everything again.
+            let _ = self.state.remove(index::NAME);
+            return Err(self.changed());
+        }
+        self.check_unchanged()
+    }
+
+    /// Whether the mailbox is as it was, but for mail appended to it.
+    fn check_unchanged(&mut self) -> Result<()> {
+        let Some(file) = &self.file else { return Err(self.changed()) };
+        let now = status(file).map_err(|error| self.failed("look at", error))?.identity;
+        if now == self.seen {
+            return Ok(());
+        }
+        let header = self.index.header();
+        let grown = now.same_file(&self.seen) && now.size > self.seen.size;
+        if grown && refresh::tail_check(file, header.known).ok() == Some(header.tail_check) {
+            self.seen = now;
+            return Ok(());
+        }
+        Err(self.changed())
+    }
+
+    fn check_envelope(&self, file: &File, record: &Record) -> Result<()> {
+        let mut line = vec![0; record.envelope_length as usize];
+        let count = read_at(file, &mut line, record.offset).map_err(|error| self.failed("read", error))?;
+        if count == line.len() && scan::envelope_check(&line) == record.envelope_check {
+            return Ok(());
+        }
+        Err(self.changed())
+    }
+
+    fn changed(&self) -> Error {
+        Error::new(Kind::Temporary, format!("{} was changed by another program", self.path.display()))
+            .tell("the maildrop was changed by another program, log in again")
+    }
+
+    fn failed(&self, verb: &str, error: std::io::Error) -> Error {
+        Error::io(format!("cannot {verb} {}", self.path.display()), error)
+    }
+
+    /// The same error with the mailbox's path.
+    fn about(&self, error: &Error) -> Error {
+        Error::new(error.kind(), format!("{}: {error}", self.path.display()))
+    }
+}
+
+impl Maildrop for Mbox {
+    fn count(&self) -> u32 {
+        self.index.header().count
+    }
+
+    fn octets(&self) -> u64 {
+        self.index.header().octets
+    }
+
+    fn entries(&mut self, first: MsgNo, page: &mut Vec<Entry>) -> Result<()> {
+        page.clear();
+        if first.index() < self.count() {
+            let entry = |record: &Record| Entry {
+                octets: record.octets,
+                uidl: Uidl { hash: record.hash, twin: record.twin },
+            };
+            page.extend(self.records(first.index())?.iter().map(entry));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, message: MsgNo, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        if self.committed || message.index() >= self.count() {
+            return Err(Error::new(Kind::Temporary, "a message that is not there"));
+        }
+        let Some(&record) = self.records(message.index())?.first() else { return Err(self.changed()) };
+        if offset == 0 {
+            self.check_unchanged()?;
+        }
+        let Some(file) = &self.file else { return Err(self.changed()) };
+        if offset == 0 {
+            self.check_envelope(file, &record)?;
+        }
+        let left = record.length.saturating_sub(offset);
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let buffer = &mut buffer[..wanted];
+        let count = read_at(file, buffer, record.start().saturating_add(offset))
+            .map_err(|error| self.failed("read", error))?;
+        // Less than the record says is never passed off as the message.
+        if count == wanted { Ok(count) } else { Err(self.changed()) }
+    }
+
+    fn commit(&mut self, deleted: &Bitmap, _retrieved: &Bitmap) -> Result<()> {
+        if self.committed {
+            return Err(Error::new(Kind::Temporary, "a second update in one session"));
+        }
+        if !(0..self.count()).any(|number| super::is_in(deleted, number)) {
+            return Ok(());
+        }
+        // Only one open description of the old mailbox may be left when late deliverers are watched.
+        self.file = None;
+        let Some(locked) = self.spool.lock(Purpose::Update)? else { return Err(self.changed()) };
+        self.notes.extend(locked.notes);
+        let result = self.update(&locked.file, deleted);
+        self.give_up_locks(&locked.file);
+        self.committed = result.is_ok();
+        self.file = Some(locked.file);
+        result
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! Finds the messages in the octets of an mbox. Pure: octets come from a source, records go to a sink.
+//!
+//! A message begins at an envelope line at the start of the file or after an empty line. The empty line
+//! before the next envelope line, or at the end of the file, is not part of the message (design, section 4).
+
+use super::envelope::is_envelope;
+use crate::error::{Error, Kind, Result};
+use crate::maildrop::index::{Ending, Record};
+use crate::maildrop::uidl::MessageHash;
+use memchr::memchr;
+use twox_hash::XxHash3_64;
+
+/// How much is read at once, in octets; a longer line is taken in pieces.
+const CHUNK: usize = 64 * 1024;
+
+/// The subject of the message in which UW imapd and Dovecot keep their own numbers.
+const INTERNAL_SUBJECT: &[u8] = b"Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA";
+
+/// Scans from `offset`, where a message begins, to the source's end. `fill` puts octets into the buffer and
+/// returns how many, 0 at the end. Each record is given to `found`, with twin number 1. Returns the length of
+/// the hidden pseudo-message at the start of the file, with all that belongs to it.
+///
+/// # Errors
+/// The first line is not an envelope line; what `fill` and `found` return.
+pub(crate) fn scan(
+    offset: u64,
+    mut fill: impl FnMut(&mut [u8]) -> Result<usize>,
+    found: impl FnMut(Record) -> Result<()>,
+) -> Result<u64> {
+    let mut scanner = Scanner { offset, message: None, empty_line: 0, line_open: false, hidden: 0, found };
+    let mut buffer = vec![0; CHUNK];
+    let mut length = 0;
+    loop {
+        let count = fill(&mut buffer[length..])?;
+        length += count;
+        let mut done = 0;
+        while let Some(line_end) = memchr(b'\n', &buffer[done..length]) {
+            let next = done + line_end + 1;
+            scanner.piece(&buffer[done..next], true)?;
+            done = next;
+        }
+        if count == 0 {
+            scanner.piece(&buffer[done..length], false)?;
+            return scanner.finish();
+        }
+        if done == 0 && length == buffer.len() {
+            // A CR stays for the next piece: it may be the first half of a line end.
+            done = length - usize::from(buffer[length - 1] == b'\r');
+            scanner.piece(&buffer[..done], false)?;
+        }
+        buffer.copy_within(done..length, 0);
+        length -= done;
+    }
+}
+
+/// The checksum of an envelope line, line end included, by which it is known again.
+pub(crate) fn envelope_check(line: &[u8]) -> u32 {
+    // The lower half of a good hash is as good a hash.
+    #[allow(clippy::cast_possible_truncation)]
+    let check = XxHash3_64::oneshot(line) as u32;
+    check
+}
+
+struct Scanner<F> {
+    /// Where the next octet stands in the file.
+    offset: u64,
+    message: Option<Message>,
+    /// Octets of an empty line that was read last and may turn out to be the separator.
+    empty_line: u64,
+    /// A piece of a line was taken, its end not yet.
+    line_open: bool,
+    hidden: u64,
+    found: F,
+}
+
+impl<F: FnMut(Record) -> Result<()>> Scanner<F> {
+    /// Takes the next octets of a line; `ended`: its line end is among them.
+    fn piece(&mut self, piece: &[u8], ended: bool) -> Result<()> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let starts = !self.line_open;
+        if starts && self.begins_message(piece) {
+            return self.begin(piece, ended);
+        }
+        let Some(message) = &mut self.message else {
+            return Err(Error::new(Kind::Permanent, "it does not begin with an mbox envelope line (From )"));
+        };
+        if self.empty_line > 0 {
+            message.empty_line(self.empty_line);
+            self.empty_line = 0;
+        }
+        let content = if ended { without_line_end(piece) } else { piece };
+        if starts && ended && content.is_empty() {
+            self.empty_line = piece.len() as u64;
+        } else {
+            message.text(content, piece.len() as u64, starts, ended);
+        }
+        self.line_open = !ended;
+        self.offset += piece.len() as u64;
+        Ok(())
+    }
+
+    fn begins_message(&self, line: &[u8]) -> bool {
+        if !line.starts_with(b"From ") {
+            return false;
+        }
+        // The first line can be nothing else, whatever its date looks like; but it must be a line.
+        self.message.is_none() && line.len() < CHUNK - 1 || self.empty_line > 0 && is_envelope(line)
+    }
+
+    fn begin(&mut self, line: &[u8], ended: bool) -> Result<()> {
+        self.end_message()?;
+        let length = u32::try_from(line.len()).map_err(|_| Error::new(Kind::Permanent, "an endless line"))?;
+        self.message = Some(Message::new(self.offset, length, envelope_check(line), ended));
+        self.offset += line.len() as u64;
+        Ok(())
+    }
+
+    /// Gives away the message that ends where the next one begins.
+    fn end_message(&mut self) -> Result<()> {
+        let Some(message) = self.message.take() else { return Ok(()) };
+        let separated = std::mem::take(&mut self.empty_line) > 0;
+        if message.record.offset == 0 && message.is_internal() {
+            self.hidden = self.offset;
+            return Ok(());
+        }
+        (self.found)(message.finish(separated))
+    }
+
+    fn finish(mut self) -> Result<u64> {
+        if self.line_open
+            && let Some(message) = &mut self.message
+        {
+            message.close_line();
+        }
+        self.end_message()?;
+        Ok(self.hidden)
+    }
+}
+
+fn without_line_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// The message that is being read.
+struct Message {
+    record: Record,
+    hash: MessageHash,
+    in_header: bool,
+    /// Octets of the body as RETR sends them.
+    body: u64,
+    /// The same, up to the last one that is not part of a line end.
+    body_text: u64,
+    internal_subject: bool,
+    internal_field: bool,
+}
+
+impl Message {
+    fn new(offset: u64, envelope_length: u32, envelope_check: u32, ended: bool) -> Self {
+        let ending = if ended { Ending::Line } else { Ending::Open };
+        Self {
+            record: Record { offset, envelope_length, envelope_check, ending, ..Record::default() },
+            hash: MessageHash::default(),
+            in_header: true,
+            body: 0,
+            body_text: 0,
+            internal_subject: false,
+            internal_field: false,
+        }
+    }
+
+    /// An empty line of the message: in a header its end.
+    fn empty_line(&mut self, stored: u64) {
+        self.record.length += stored;
+        self.record.octets += 2;
+        if self.in_header {
+            self.in_header = false;
+            self.record.header_length = self.record.length;
+        } else {
+            self.body += 2;
+        }
+    }
+
+    /// Text of a line: its content, and how many octets are stored with the line end.
+    fn text(&mut self, content: &[u8], stored: u64, starts: bool, ended: bool) {
+        let octets = content.len() as u64;
+        self.record.length += stored;
+        self.record.octets += octets;
+        if self.in_header {
+            self.header_text(content, starts);
+        } else {
+            self.body += octets;
+            if octets > 0 {
+                self.body_text = self.body;
+            }
+        }
+        self.record.ending = Ending::Open;
+        if ended {
+            self.close_line();
+            self.record.ending = Ending::Line;
+        }
+    }
+
+    fn header_text(&mut self, content: &[u8], starts: bool) {
+        if !starts {
+            return self.hash.more(content);
+        }
+        self.hash.line(content);
+        if self.record.offset == 0 {
+            self.internal_subject |= content == INTERNAL_SUBJECT;
+            self.internal_field |=
+                content.starts_with(b"X-IMAP:") || content.starts_with(b"From: Mail System Internal Data");
+        }
+    }
+
+    /// A line ends, here or (where the file ends without a line end) on the wire alone.
+    fn close_line(&mut self) {
+        self.record.octets += 2;
+        if self.in_header {
+            self.hash.line_end();
+        } else {
+            self.body += 2;
+        }
+    }
+
+    const fn is_internal(&self) -> bool {
+        self.internal_subject && self.internal_field
+    }
+
+    fn finish(mut self, separated: bool) -> Record {
+        if self.in_header {
+            self.record.header_length = self.record.length;
+        }
+        if separated {
+            self.record.ending = Ending::Separated;
+        }
+        self.record.hash = self.hash.finish(self.body_text);
+        self.record.twin = 1;
+        self.record
+    }
+}
+
+#[cfg(test)]
+#[path = "scan/tests.rs"]
+mod tests;

@@ -1,0 +1,69 @@
+//! What a session needs of the directory that its mailbox lies in. The session itself has no right to that
+//! directory: in a session process these are messages to the spool helper.
+
+use crate::error::Result;
+use crate::sys::file::Identity;
+use std::fs::File;
+
+/// What the client is told when the mailbox cannot be rewritten.
+pub(crate) const NO_ROOM: &str = "no room to rewrite the maildrop: nothing was deleted; deleting all messages or only the newest still works";
+/// What the client is told when the locks cannot be had.
+pub(crate) const LOCKED: &str = "the maildrop is locked by another program, try again later";
+
+/// What the locks are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Reading the mailbox to its end.
+    Scan,
+    /// Changing it.
+    Update,
+}
+
+/// A mailbox that is open and locked.
+#[derive(Debug)]
+pub(crate) struct Locked {
+    /// The one open description, read-write; the kernel lock belongs to it.
+    pub(crate) file: File,
+    /// What the log should say.
+    pub(crate) notes: Vec<String>,
+}
+
+/// A mailbox whose place the new file has taken.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    /// The new mailbox, as it was put there.
+    pub(crate) identity: Identity,
+    /// What the log should say.
+    pub(crate) notes: Vec<String>,
+}
+
+/// What needs the spool's directory.
+pub(crate) trait Spool {
+    /// Opens and locks the mailbox: kernel lock, then dotlock, as configured (design, section 4, "Locks"). None: there
+    /// is no mailbox.
+    ///
+    /// # Errors
+    /// It is no mailbox of the user, or stays locked.
+    fn lock(&mut self, purpose: Purpose) -> Result<Option<Locked>>;
+
+    /// Makes the temporary file beside the locked mailbox: empty, locked and private until `replace`.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    fn temporary(&mut self) -> Result<File>;
+
+    /// Puts the temporary file, written and synced by the caller, in the mailbox's place, durably, and gives up the
+    /// locks. `copied_to`: the octets of the old mailbox that the caller took into account; what a late deliverer adds
+    /// behind them is brought over.
+    ///
+    /// # Errors
+    /// The mailbox or the dotlock is not what was locked any more, or the system refuses: the old mailbox is in its
+    /// place.
+    fn replace(&mut self, copied_to: u64) -> Result<Replaced>;
+
+    /// Gives up the locks and removes what is left of an unfinished update.
+    ///
+    /// # Errors
+    /// A helper that is gone.
+    fn unlock(&mut self) -> Result<()>;
+}

@@ -1,0 +1,384 @@
+//! The `uidl` file beside the index: which of several equal messages has which number. It is no cache.
+//!
+//! Equal messages are numbered by their order in the maildrop. While no twin was ever deleted, the numbers
+//! follow from the mailbox and there is no file. A deletion among twins is written down before it is done, as
+//! an intent: what will hold, and how to see whether the mailbox was changed. Behind the change follows
+//! whether it was. A crash between the two leaves an intent that the next login settles by looking at the
+//! mailbox.
+//!
+//! # The file
+//! [`MAGIC`], then records: four octets [`MARK`], the payload's length (32 bits), the payload, and the XXH3-64
+//! of length and payload. Numbers have the lowest octet first. A payload begins with its kind: 1 and a state;
+//! 2, the intent's four numbers and its states; 3 and whether it was done (1) or not (0). A state is the hash,
+//! the next number, how many runs, and for each run of numbers the first and the count.
+
+use crate::error::{Error, Kind, Result};
+use crate::maildrop::index::{Index, Octets, Reader, Record, open_state_file};
+use crate::session::Bitmap;
+use crate::sys::directory::Directory;
+use memchr::memmem;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use twox_hash::XxHash3_64;
+
+/// The file's name in the state directory.
+pub(crate) const NAME: &str = "uidl";
+const NEW_NAME: &str = "uidl.new";
+const MAGIC: &[u8; 16] = b"poptools uidl\0\x01\n";
+const MARK: &[u8; 4] = b"\xf5uid";
+/// More than this is not read: it is hundreds of thousands of twins.
+const LONGEST: u64 = 256 << 20;
+/// No maildrop holds more equal messages in one run: a bound for the memory a wrong number can take.
+const MOST_TWINS: u32 = 1 << 24;
+/// A file shorter than this is never written anew to save room, in octets.
+const COMPACT_FROM: u64 = 64 * 1024;
+
+/// The numbers of the messages with one hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// The number of the next one that arrives.
+    pub(crate) next: u32,
+    /// The numbers of those that are there, in their order.
+    pub(crate) held: Vec<u32>,
+}
+
+impl Numbers {
+    /// Whether counting in order gives the same numbers without a record.
+    fn are_natural(&self) -> bool {
+        self.held.iter().copied().eq(1..=u32::try_from(self.held.len()).unwrap_or(u32::MAX))
+    }
+}
+
+/// How to see whether an intended change was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Condition {
+    /// Device and inode of the file that takes the mailbox's place; 0 and 0 when it is truncated instead.
+    pub(crate) new_file: (u64, u64),
+    /// Octets of the unchanged mailbox that were known.
+    pub(crate) known: u64,
+    /// The checksum of the last of them.
+    pub(crate) tail_check: u64,
+}
+
+/// Numbers that will hold once the mailbox is changed.
+pub(crate) type Plan = Vec<(u128, Numbers)>;
+
+/// What the `uidl` file says.
+#[derive(Debug, Default)]
+pub(crate) struct Twins {
+    numbers: HashMap<u128, Numbers>,
+    pending: Option<(Condition, Plan)>,
+    /// Octets of the file that are readable to their end; 0: there is no file.
+    length: u64,
+    /// Something in the middle could not be read: the next record goes into a new file.
+    damaged: bool,
+    /// What the administrator should know.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Twins {
+    /// Reads the file. A torn record at its end is left out; other damage is passed over and noted.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub(crate) fn load(state: &Directory) -> Result<Self> {
+        let cannot = |error| Error::io("cannot read the uidl file", error);
+        let mut twins = Self::default();
+        let Some(file) = open_state_file(state, NAME).map_err(cannot)? else { return Ok(twins) };
+        let mut octets = Vec::new();
+        file.take(LONGEST).read_to_end(&mut octets).map_err(cannot)?;
+        twins.read(&octets);
+        Ok(twins)
+    }
+
+    fn read(&mut self, octets: &[u8]) {
+        let mut position = if octets.starts_with(MAGIC) { MAGIC.len() } else { 0 };
+        let mut lost = position == 0 && !octets.is_empty() && !MAGIC.starts_with(octets);
+        self.length = position as u64;
+        while let Some((at, payload)) = next_record(octets, position) {
+            lost |= at != position;
+            position = at + MARK.len() + 4 + payload.len() + 8;
+            self.length = position as u64;
+            lost |= self.take(payload).is_none();
+        }
+        if lost {
+            self.damaged = true;
+            self.notes.push("the uidl file is damaged: what is readable of it is kept".to_owned());
+        }
+    }
+
+    /// Takes over one record.
+    fn take(&mut self, payload: &[u8]) -> Option<()> {
+        let mut reader = Reader(payload);
+        match reader.take()? {
+            [1] => {
+                let (hash, numbers) = decode(&mut reader)?;
+                self.numbers.insert(hash, numbers);
+            }
+            [2] => {
+                let new_file = (reader.u64()?, reader.u64()?);
+                let condition = Condition { new_file, known: reader.u64()?, tail_check: reader.u64()? };
+                let mut plan = Plan::new();
+                while !reader.0.is_empty() {
+                    plan.push(decode(&mut reader)?);
+                }
+                self.pending = Some((condition, plan));
+            }
+            [3] => {
+                let done = reader.take()? == [1];
+                self.apply(done);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn apply(&mut self, done: bool) {
+        if let Some((_, plan)) = self.pending.take()
+            && done
+        {
+            self.numbers.extend(plan);
+        }
+    }
+
+    /// What is recorded for a hash.
+    pub(crate) fn numbers(&self, hash: u128) -> Option<&Numbers> {
+        self.numbers.get(&hash)
+    }
+
+    /// The hashes that something is recorded for.
+    pub(crate) fn hashes(&self) -> impl Iterator<Item = u128> {
+        self.numbers.keys().copied()
+    }
+
+    /// The intent of an update that was interrupted.
+    pub(crate) fn pending(&self) -> Option<Condition> {
+        self.pending.as_ref().map(|(condition, _)| *condition)
+    }
+
+    /// The numbers that hold once `deleted` is deleted, for every hash that has twins or a record. Empty for
+    /// a maildrop without twins.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub(crate) fn plan(&self, index: &mut Index, deleted: &Bitmap) -> Result<Plan> {
+        let mut hashes: HashSet<u128> = self.hashes().collect();
+        index.for_each(|_, record| {
+            if record.twin > 1 {
+                hashes.insert(record.hash);
+            }
+            Ok(())
+        })?;
+        let mut plan: HashMap<u128, (Numbers, bool)> = HashMap::new();
+        if hashes.is_empty() {
+            return Ok(Plan::new());
+        }
+        index.for_each(|number, record| {
+            if hashes.contains(&record.hash) {
+                let next = self.numbers(record.hash).map_or(1, |numbers| numbers.next);
+                let (numbers, touched) =
+                    plan.entry(record.hash).or_insert((Numbers { next, held: Vec::new() }, false));
+                numbers.next = numbers.next.max(record.twin.saturating_add(1));
+                if crate::maildrop::is_in(deleted, number) {
+                    *touched = true;
+                } else {
+                    numbers.held.push(record.twin);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(plan
+            .into_iter()
+            .filter(|(_, (_, touched))| *touched)
+            .map(|(hash, (numbers, _))| (hash, numbers))
+            .collect())
+    }
+
+    /// Writes down what is about to be done, durably. Without room for it an update that leaves no number to
+    /// remember may go on: true when it was written.
+    ///
+    /// # Errors
+    /// It cannot be written, and survivors would lose their numbers in a crash.
+    pub(crate) fn intend(&mut self, state: &Directory, condition: Condition, plan: Plan) -> Result<bool> {
+        if plan.is_empty() {
+            return Ok(false);
+        }
+        let mut payload = Octets::default();
+        payload.put(&[2]);
+        for number in [condition.new_file.0, condition.new_file.1, condition.known, condition.tail_check] {
+            payload.u64(number);
+        }
+        for (hash, numbers) in &plan {
+            encode(&mut payload, *hash, numbers);
+        }
+        match self.append(state, &payload.0) {
+            Ok(()) => {
+                self.pending = Some((condition, plan));
+                Ok(true)
+            }
+            Err(error) if plan.iter().all(|(_, numbers)| numbers.are_natural()) => {
+                self.notes.push(format!("cannot write the uidl file, no number depends on it: {error}"));
+                Ok(false)
+            }
+            Err(error) => Err(Error::io("cannot write the uidl file", error).as_kind(Kind::Temporary).tell(
+                "no room to remember the unique ids of equal messages; deleting all of them still works",
+            )),
+        }
+    }
+
+    /// Writes down whether the intended change was made. When that fails, the next login looks again.
+    pub(crate) fn settle(&mut self, state: &Directory, done: bool) {
+        if self.pending.is_none() {
+            return;
+        }
+        self.apply(done);
+        if let Err(error) = self.append(state, &[3, u8::from(done)]) {
+            self.notes.push(format!("cannot write the uidl file: {error}"));
+        }
+    }
+
+    /// Appends a record, durably; what a failure leaves is cut off.
+    fn append(&mut self, state: &Directory, payload: &[u8]) -> io::Result<()> {
+        let live: u64 = self.numbers.values().map(|numbers| 40 + 8 * numbers.held.len() as u64).sum();
+        if self.damaged || self.length > COMPACT_FROM && self.length / 4 > live {
+            self.write_anew(state)?;
+        }
+        let file = if self.length == 0 {
+            state.remove(NAME)?;
+            let file = state.create(NAME, 0o600)?;
+            file.write_all_at(MAGIC, 0)?;
+            state.sync()?;
+            self.length = MAGIC.len() as u64;
+            file
+        } else {
+            open_state_file(state, NAME)?.ok_or(io::ErrorKind::NotFound)?
+        };
+        let record = framed(payload);
+        let written = file
+            .set_len(self.length)
+            .and_then(|()| file.write_all_at(&record, self.length))
+            .and_then(|()| file.sync_data());
+        if written.is_err() {
+            // If this fails too, the checksum tells the torn record.
+            let _ = file.set_len(self.length);
+        }
+        written?;
+        self.length += record.len() as u64;
+        Ok(())
+    }
+
+    /// Writes what holds into a new file.
+    fn write_anew(&mut self, state: &Directory) -> io::Result<()> {
+        let mut octets = MAGIC.to_vec();
+        for (hash, numbers) in &self.numbers {
+            let mut payload = Octets(vec![1]);
+            encode(&mut payload, *hash, numbers);
+            octets.extend_from_slice(&framed(&payload.0));
+        }
+        if let Some((condition, plan)) = &self.pending {
+            let Condition { new_file, known, tail_check } = condition;
+            let mut payload = Octets(vec![2]);
+            [new_file.0, new_file.1, *known, *tail_check].into_iter().for_each(|number| payload.u64(number));
+            plan.iter().for_each(|(hash, numbers)| encode(&mut payload, *hash, numbers));
+            octets.extend_from_slice(&framed(&payload.0));
+        }
+        state.remove(NEW_NAME)?;
+        let file: File = state.create(NEW_NAME, 0o600)?;
+        file.write_all_at(&octets, 0)?;
+        file.sync_all()?;
+        state.rename(NEW_NAME, NAME)?;
+        state.sync()?;
+        self.length = octets.len() as u64;
+        self.damaged = false;
+        Ok(())
+    }
+}
+
+/// Gives out numbers in a scan of a whole maildrop: those that are recorded first, in order.
+pub(crate) struct Numbering<'a> {
+    twins: &'a Twins,
+    given: HashMap<u128, (usize, u32)>,
+}
+
+impl<'a> Numbering<'a> {
+    /// A numbering that begins with what is recorded.
+    pub(crate) fn new(twins: &'a Twins) -> Self {
+        Self { twins, given: HashMap::new() }
+    }
+
+    /// The number of the next message with this record's hash.
+    pub(crate) fn number(&mut self, record: &Record) -> u32 {
+        let recorded = self.twins.numbers(record.hash);
+        let (used, next) =
+            self.given.entry(record.hash).or_insert((0, recorded.map_or(1, |numbers| numbers.next)));
+        if let Some(&number) = recorded.and_then(|numbers| numbers.held.get(*used)) {
+            *used += 1;
+            return number;
+        }
+        let number = *next;
+        *next = next.saturating_add(1);
+        number
+    }
+}
+
+/// The next whole record from `position` on: where it begins, and its payload.
+fn next_record(octets: &[u8], position: usize) -> Option<(usize, &[u8])> {
+    memmem::find_iter(octets.get(position..)?, MARK).find_map(|found| {
+        let at = position + found;
+        let mut reader = Reader(&octets[at + MARK.len()..]);
+        let length = reader.u32()? as usize;
+        let payload = reader.0.get(..length)?;
+        let mut check = Reader(reader.0.get(length..)?);
+        let covered = &octets[at + MARK.len()..at + MARK.len() + 4 + length];
+        (check.u64()? == XxHash3_64::oneshot(covered)).then_some((at, payload))
+    })
+}
+
+fn framed(payload: &[u8]) -> Vec<u8> {
+    let mut record = Octets(MARK.to_vec());
+    // A payload holds at most 2^32 numbers in runs; one of 4 GiB cannot be made from a readable file.
+    record.u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
+    record.put(payload);
+    let check = XxHash3_64::oneshot(&record.0[MARK.len()..]);
+    record.u64(check);
+    record.0
+}
+
+fn encode(payload: &mut Octets, hash: u128, numbers: &Numbers) {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for &number in &numbers.held {
+        match runs.last_mut() {
+            Some((first, count)) if first.checked_add(*count) == Some(number) => *count += 1,
+            _ => runs.push((number, 1)),
+        }
+    }
+    payload.put(&hash.to_le_bytes());
+    payload.u32(numbers.next);
+    payload.u32(u32::try_from(runs.len()).unwrap_or(u32::MAX));
+    for (first, count) in runs {
+        payload.u32(first);
+        payload.u32(count);
+    }
+}
+
+fn decode(reader: &mut Reader<'_>) -> Option<(u128, Numbers)> {
+    let hash = u128::from_le_bytes(reader.take()?);
+    let next = reader.u32()?;
+    let runs = reader.u32()?;
+    let mut held: Vec<u32> = Vec::new();
+    for _ in 0..runs {
+        let (first, count) = (reader.u32()?, reader.u32()?);
+        // Numbers go up, and none is held that was never given away.
+        let end = first.checked_add(count)?;
+        if first <= held.last().copied().unwrap_or(0) || end > next || count > MOST_TWINS {
+            return None;
+        }
+        held.extend(first..first + count);
+    }
+    Some((hash, Numbers { next, held }))
+}
+
+#[cfg(test)]
+mod tests;
