@@ -213,6 +213,11 @@ impl Index {
         &self.header
     }
 
+    /// Whether it is the whole index of the mailbox in this state.
+    pub(crate) fn is_for(&self, identity: &Identity) -> bool {
+        self.header.identity == *identity && self.header.known == identity.size
+    }
+
     /// The records from message `first` (from 0) on that lie in one page; at least one. The caller asks for messages
     /// that exist.
     ///

@@ -122,7 +122,7 @@ impl Local {
                 Attempt::Held(held) => return Ok(Some(held)),
                 Attempt::Missing => return Ok(None),
                 // A program that takes dotlocks alone may be about to finish; one that never does stops no reader.
-                Attempt::Planted(held) if purpose == Purpose::Scan && waited >= patience / 10 => {
+                Attempt::Planted(held) if purpose != Purpose::Update && waited >= patience / 10 => {
                     return Ok(Some(held));
                 }
                 Attempt::Planted(held) => held.note.unwrap_or_default(),
@@ -265,7 +265,7 @@ impl Spool for Local {
     fn lock(&mut self, purpose: Purpose) -> Result<Option<Locked>> {
         self.abort();
         let Some(mut held) = self.acquire(purpose, self.patience)? else { return Ok(None) };
-        if held.leftover {
+        if held.leftover || purpose == Purpose::Recover {
             self.sweep();
         }
         let notes = held.note.take().into_iter().collect();

@@ -15,6 +15,8 @@ pub(crate) const LOCKED: &str = "the maildrop is locked by another program, try 
 pub(crate) enum Purpose {
     /// Reading the mailbox to its end.
     Scan,
+    /// The same after an update that may have been killed: what it left is removed.
+    Recover,
     /// Changing it.
     Update,
 }

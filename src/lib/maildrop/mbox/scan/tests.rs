@@ -23,9 +23,13 @@ fn scanned(octets: &[u8], chunk: usize) -> Result<(Vec<Record>, u64)> {
     Ok((records, hidden))
 }
 
+fn place(offset: u64) -> usize {
+    usize::try_from(offset).unwrap()
+}
+
 fn texts(octets: &str) -> Vec<String> {
     let (records, _) = scanned(octets.as_bytes(), 7).unwrap();
-    let range = |record: &Record| octets[record.start() as usize..record.end() as usize].to_owned();
+    let range = |record: &Record| octets[place(record.start())..place(record.end())].to_owned();
     records.iter().map(range).collect()
 }
 
@@ -89,7 +93,7 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_scanner_finds_what_a_naive_one_finds(
@@ -104,8 +108,8 @@ proptest! {
         let expected = reference(&octets);
         prop_assert_eq!(records.len(), expected.len());
         for (record, (offset, text)) in records.iter().zip(&expected) {
-            prop_assert_eq!(record.offset as usize, *offset);
-            prop_assert_eq!(&octets[record.start() as usize..record.end() as usize], &text[..]);
+            prop_assert_eq!(place(record.offset), *offset);
+            prop_assert_eq!(&octets[place(record.start())..place(record.end())], &text[..]);
             prop_assert_eq!(record.octets, wire(text).len() as u64, "RFC 1939, section 11");
             let (alone, _) = scanned(&[ANN.as_bytes(), text].concat(), 1 << 20).unwrap();
             if alone.len() == 1 && alone[0].length == record.length {
