@@ -133,6 +133,7 @@ pub(crate) struct Header {
     pub(crate) octets: u64,
     /// Checksum of the last octets that are known.
     pub(crate) tail_check: u64,
+    /// A random number that the pages' checksums begin with; the writer sets it.
     pub(crate) seed: u64,
 }
 
@@ -210,6 +211,11 @@ impl Index {
     /// What is known of the maildrop.
     pub(crate) const fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Whether it is the whole index of the mailbox in this state.
+    pub(crate) fn is_for(&self, identity: &Identity) -> bool {
+        self.header.identity == *identity && self.header.known == identity.size
     }
 
     /// The records from message `first` (from 0) on that lie in one page; at least one. The caller asks for messages

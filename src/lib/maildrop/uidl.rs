@@ -136,8 +136,8 @@ mod tests {
             twox_hash::XxHash3_128::oneshot(&octets)
         );
         let uidl = Uidl { hash: hash(&["Subject: x", "To: ann"], 7), twin: 1 };
-        assert_eq!(uidl.to_string(), "FIXED");
-        assert_eq!(Uidl { twin: 12, ..uidl }.to_string(), "FIXED-12");
+        assert_eq!(uidl.to_string(), "41fac4b4cd53d3ce13f6bae2340ba84f");
+        assert_eq!(Uidl { twin: 12, ..uidl }.to_string(), "41fac4b4cd53d3ce13f6bae2340ba84f-12");
         assert!(Uidl { hash: u128::MAX, twin: u32::MAX }.to_string().len() <= 70, "RFC 1939, section 7");
     }
 }

@@ -5,7 +5,7 @@
 use super::dotlock::{Dotlock, Dotlocks, Try};
 use super::late::Late;
 use super::open;
-use super::spool::{Locked, Purpose, Replaced, Spool};
+use super::spool::{LOCKED, Locked, NO_ROOM, Purpose, Replaced, Spool};
 use crate::error::{Error, Kind, Result};
 use crate::sys::directory::Directory;
 use crate::sys::file::{FileKind, Identity, copy_attributes, set_group, set_mode, set_times, status};
@@ -122,7 +122,7 @@ impl Local {
                 Attempt::Held(held) => return Ok(Some(held)),
                 Attempt::Missing => return Ok(None),
                 // A program that takes dotlocks alone may be about to finish; one that never does stops no reader.
-                Attempt::Planted(held) if purpose == Purpose::Scan && waited >= patience / 10 => {
+                Attempt::Planted(held) if purpose != Purpose::Update && waited >= patience / 10 => {
                     return Ok(Some(held));
                 }
                 Attempt::Planted(held) => held.note.unwrap_or_default(),
@@ -131,7 +131,7 @@ impl Local {
             if waited >= patience {
                 let seconds = waited.as_secs();
                 return Err(Error::new(Kind::Temporary, format!("waited {seconds} s for a lock: {busy}"))
-                    .tell("the maildrop is locked by another program, try again later"));
+                    .tell(LOCKED));
             }
             // All is released here: who sleeps with a lock held stops a mail delivery.
             sleep(pause().min(patience.saturating_sub(waited)));
@@ -214,7 +214,7 @@ impl Local {
 
     /// Gives the temporary file the mailbox's group, mode, access list, attributes and times.
     fn dress(&self, temporary: &File, held: &Held, notes: &mut Vec<String>) -> Result<()> {
-        let cannot = |error| self.failed("prepare the new", error);
+        let cannot = |error| self.failed("prepare the new", error).as_kind(Kind::Temporary).tell(NO_ROOM);
         let old = status(&held.file).map_err(cannot)?;
         let mut mode = old.mode & 0o777;
         if let Err(error) = set_group(temporary, old.gid) {
@@ -265,7 +265,7 @@ impl Spool for Local {
     fn lock(&mut self, purpose: Purpose) -> Result<Option<Locked>> {
         self.abort();
         let Some(mut held) = self.acquire(purpose, self.patience)? else { return Ok(None) };
-        if held.leftover {
+        if held.leftover || purpose == Purpose::Recover {
             self.sweep();
         }
         let notes = held.note.take().into_iter().collect();
@@ -300,7 +300,7 @@ impl Spool for Local {
         self.dress(&temporary.file, held, &mut notes)?;
         self.look_again(held, copied_to)?;
         let renamed = self.directory.rename(&temporary.name, &self.name);
-        renamed.map_err(|error| self.failed("replace", error))?;
+        renamed.map_err(|error| self.failed("replace", error).tell(NO_ROOM))?;
         let temporary = self.temporary.take();
         let durable = self.directory.sync().map_err(|error| self.failed("make durable", error));
         let identity = match &temporary {

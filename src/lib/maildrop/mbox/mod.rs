@@ -25,6 +25,10 @@ use spool::{Purpose, Spool};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+/// A file in the state directory while an update is under way. One that is found at login says that the update was
+/// killed, and that its dotlock may stop deliveries.
+const UPDATING: &str = "updating";
+
 /// An open mbox.
 pub(crate) struct Mbox {
     file: Option<File>,
@@ -62,14 +66,12 @@ impl Mbox {
         let Some(file) = &mbox.file else { return Ok(mbox) };
         let identity = status(file).map_err(|error| mbox.failed("look at", error))?.identity;
         mbox.seen = identity;
-        if identity.size == 0 {
+        if identity.size == 0 && !mbox.was_killed() {
             mbox.index = Index::empty(identity);
             return Ok(mbox);
         }
         match Index::load(&mbox.state) {
-            Some(index) if index.header().identity == identity && index.header().known == identity.size => {
-                mbox.index = index;
-            }
+            Some(index) if index.is_for(&identity) && !mbox.was_killed() => mbox.index = index,
             index => mbox.look_through(index)?,
         }
         Ok(mbox)
@@ -79,7 +81,8 @@ impl Mbox {
     fn look_through(&mut self, index: Option<Index>) -> Result<()> {
         // The session's own descriptor goes first: an update asks whether somebody else has the mailbox open.
         self.file = None;
-        let Some(locked) = self.spool.lock(Purpose::Scan)? else {
+        let purpose = if self.was_killed() { Purpose::Recover } else { Purpose::Scan };
+        let Some(locked) = self.spool.lock(purpose)? else {
             self.index = Index::empty(Identity::default());
             return Ok(());
         };
@@ -113,9 +116,16 @@ impl Mbox {
         Ok(())
     }
 
+    /// Whether an update was killed, or its helper.
+    fn was_killed(&self) -> bool {
+        !matches!(self.state.status(UPDATING), Ok(None))
+    }
+
     fn give_up_locks(&mut self, file: &File) {
-        if let Err(error) = self.spool.unlock() {
-            self.notes.push(error.to_string());
+        match self.spool.unlock() {
+            // What cannot be removed costs the next login a look at the locks, no more.
+            Ok(()) => drop(self.state.remove(UPDATING)),
+            Err(error) => self.notes.push(error.to_string()),
         }
         // A helper that is gone has unlocked nothing; the description is ours as well. A second time does no harm.
         let _ = unlock(file);
@@ -239,12 +249,14 @@ impl Maildrop for Mbox {
         if self.committed {
             return Err(Error::new(Kind::Temporary, "a second update in one session"));
         }
-        if deleted.is_empty() {
+        if !(0..self.count()).any(|number| super::is_in(deleted, number)) {
             return Ok(());
         }
+        // Without room for it a killed update's dotlock stays until the mailbox changes.
+        let _ = self.state.create(UPDATING, 0o600);
+        let Some(locked) = self.spool.lock(Purpose::Update)? else { return Err(self.changed()) };
         // Only one open description of the old mailbox may be left when late deliverers are watched.
         self.file = None;
-        let Some(locked) = self.spool.lock(Purpose::Update)? else { return Err(self.changed()) };
         self.notes.extend(locked.notes);
         let result = self.update(&locked.file, deleted);
         self.give_up_locks(&locked.file);

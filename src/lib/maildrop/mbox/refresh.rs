@@ -31,6 +31,9 @@ pub(super) fn refresh(
 ) -> Result<Refreshed> {
     if let Some(mut old) = old {
         let header = *old.header();
+        if old.is_for(&identity) {
+            return Ok((old, None));
+        }
         // The state that an update of ours left may have more in it than was scanned.
         let as_left = header.identity == identity && header.known < identity.size;
         let grown = header.identity.same_file(&identity) && identity.size > header.identity.size;

@@ -5,11 +5,18 @@ use crate::error::Result;
 use crate::sys::file::Identity;
 use std::fs::File;
 
+/// What the client is told when the mailbox cannot be rewritten.
+pub(crate) const NO_ROOM: &str = "no room to rewrite the maildrop: nothing was deleted; deleting all messages or only the newest still works";
+/// What the client is told when the locks cannot be had.
+pub(crate) const LOCKED: &str = "the maildrop is locked by another program, try again later";
+
 /// What the locks are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Reading the mailbox to its end.
     Scan,
+    /// The same after an update that may have been killed: what it left is removed.
+    Recover,
     /// Changing it.
     Update,
 }

@@ -3,6 +3,7 @@
 
 use super::refresh::{begins_message, tail_check};
 use super::scan::envelope_check;
+use super::spool::NO_ROOM;
 use super::{Mbox, Record};
 use crate::error::{Error, Kind, Result};
 use crate::maildrop::index::{Ending, Header, Writer};
@@ -21,8 +22,6 @@ const LARGE: u64 = 1 << 20;
 const GATHERED: usize = 64 * 1024;
 /// More empty lines than this before new mail are taken for another program's work, in octets.
 const MOST_EMPTY: usize = 4096;
-
-const NO_ROOM: &str = "no room to rewrite the maildrop: nothing was deleted; deleting all messages or only the newest still works";
 
 /// What another program appended behind what is known.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +98,8 @@ impl Mbox {
             || match ending {
                 Ending::Separated => true,
                 Ending::Line => line_ends >= 1,
-                Ending::Open => line_ends >= 2,
+                // Its last line went on: the message is not what the client saw.
+                Ending::Open => false,
             };
         let begins = begins_message(file, start).map_err(|error| self.failed("read", error))?;
         if begins && stands_alone { Ok(appended) } else { Err(self.changed()) }
@@ -200,7 +200,7 @@ impl Mbox {
         let tail_check = tail_check(&new, copied).map_err(cannot)?;
         let intent = self.condition((made.device, made.inode));
         twins.intend(&self.state, intent, plan)?;
-        let replaced = self.spool.replace(appended.end).map_err(no_room)?;
+        let replaced = self.spool.replace(appended.end)?;
         self.notes.extend(replaced.notes);
         twins.settle(&self.state, true);
         let header =
@@ -263,6 +263,8 @@ pub(super) fn missing_line_ends(file: &File, length: u64) -> io::Result<&'static
     Ok(match &end[..count] {
         [] | [.., b'\n', b'\n'] | [b'\n', b'\r', b'\n'] => b"",
         [.., b'\n'] => b"\n",
+        // This CR belongs to the line, and must not become half of its end.
+        [.., b'\r'] => b"\r\n\n",
         _ => b"\n\n",
     })
 }
@@ -319,8 +321,11 @@ impl<'a> Copier<'a> {
     fn complete(&self, record: &mut Record) -> io::Result<()> {
         if record.ending == Ending::Open && record.length > 0 {
             let header_alone = record.header_length == record.length;
-            record.length += 1;
-            record.header_length += u64::from(header_alone);
+            let mut next = [0];
+            read_at(self.to, &mut next, record.end())?;
+            let line_end = if next == *b"\r" { 2 } else { 1 };
+            record.length += line_end;
+            record.header_length += if header_alone { line_end } else { 0 };
         } else if record.ending == Ending::Open {
             record.envelope_length += 1;
             let mut line = vec![0; record.envelope_length as usize];

@@ -1,1 +1,118 @@
-//! Tests.
+//! Which dotlocks stand and which are stale (design, section 4, "Locks").
+
+use super::*;
+use crate::sys::file::{Stamp, set_times};
+use crate::sys::lock::unlock;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+struct Spool {
+    folder: tempfile::TempDir,
+    directory: Directory,
+}
+
+impl Spool {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        Self { folder, directory }
+    }
+
+    fn take(&self) -> (Try, bool) {
+        let uid = std::fs::metadata(self.folder.path()).unwrap().uid();
+        let mut leftover = false;
+        let dotlocks = Dotlocks { directory: &self.directory, mailbox: "ann", uid };
+        (dotlocks.take(&mut leftover).unwrap(), leftover)
+    }
+
+    /// Another program's dotlock, this many seconds old.
+    fn foreign(&self, content: &str, age: i64) {
+        let path = self.folder.path().join("ann.lock");
+        std::fs::write(&path, content).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        let Stamp { seconds, .. } = status(&file).unwrap().identity.modified;
+        let old = Stamp { seconds: seconds - age, nanoseconds: 0 };
+        set_times(&file, old, old).unwrap();
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names = self.directory.names("").unwrap();
+        names.retain(|name| !matches!(name.as_str(), "." | ".."));
+        names
+    }
+}
+
+/// The pid of a process that is gone.
+fn dead() -> u32 {
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    child.id()
+}
+
+fn content_of(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn ours_says_who_we_are_and_goes_when_released() {
+    let spool = Spool::new();
+    let (Try::Taken(dotlock), false) = spool.take() else { panic!("not taken") };
+    let path = spool.folder.path().join("ann.lock");
+    assert_eq!(content_of(&path), format!("{}\npoptools\n", std::process::id()));
+    assert!(dotlock.is_held(&spool.directory));
+    assert!(matches!(spool.take(), (Try::Busy, false)), "a live one of ours stands");
+    dotlock.release(&spool.directory);
+    assert!(spool.names().is_empty());
+}
+
+#[test]
+fn one_that_a_killed_process_of_ours_left_is_known_at_once() {
+    let spool = Spool::new();
+    let (Try::Taken(dotlock), _) = spool.take() else { panic!("not taken") };
+    // The kernel does this for a process that is killed.
+    unlock(&dotlock.file).unwrap();
+    assert!(matches!(spool.take(), (Try::Taken(_), true)), "its kernel lock is free: it is a leftover");
+    assert!(!dotlock.is_held(&spool.directory), "the next one is not ours");
+    dotlock.release(&spool.directory);
+    assert_eq!(spool.names(), ["ann.lock"], "nor ours to remove");
+}
+
+#[test]
+fn a_foreign_one_is_stale_when_it_is_old_and_its_holder_is_gone() {
+    let alive = std::process::id().to_string();
+    let dead = dead().to_string();
+    for (content, age, stale) in [
+        (alive.as_str(), 400, false),
+        (&dead, 290, false),
+        (&dead, 310, true),
+        ("", 290, false),
+        ("", 310, true),
+        ("0", 310, true),
+        ("-5", 310, true),
+        ("not a pid", 310, true),
+    ] {
+        let spool = Spool::new();
+        spool.foreign(content, age);
+        let (found, leftover) = spool.take();
+        assert_eq!(matches!(found, Try::Taken(_)), stale, "{content:?}, {age} s old");
+        assert!(!leftover);
+        assert_eq!(spool.names(), ["ann.lock"], "no probe is left behind");
+    }
+}
+
+#[test]
+fn a_planted_one_is_told_from_a_lock() {
+    let spool = Spool::new();
+    spool.foreign("1", 0);
+    let path = spool.folder.path().join("ann.lock");
+    if std::os::unix::fs::chown(&path, Some(54_321), None).is_err() {
+        eprintln!("skipped: needs root to give files away");
+        return;
+    }
+    assert!(matches!(spool.take(), (Try::Busy, _)), "nobody else can make files here");
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
+    std::fs::set_permissions(spool.folder.path(), everybody).unwrap();
+    assert!(matches!(spool.take(), (Try::Planted, _)));
+    std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+    assert!(matches!(spool.take(), (Try::Busy, _)), "root's is a lock");
+}

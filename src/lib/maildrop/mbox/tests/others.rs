@@ -1,0 +1,299 @@
+//! Other programs that use the mailbox at the same time.
+
+use super::*;
+use crate::maildrop::mbox::spool::{Purpose, Spool};
+use crate::sys::file::{Stamp, set_times};
+use crate::sys::lock::{ignore_lease_breaks, try_lock, unlock};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::time::Instant;
+
+fn locker(home: &Home) -> File {
+    let file = File::options().read(true).append(true).open(home.path()).unwrap();
+    assert!(try_lock(&file).unwrap());
+    file
+}
+
+#[test]
+fn a_mailbox_that_another_program_changed_is_neither_read_nor_updated() {
+    type Change = fn(&Home);
+    let changes: [Change; 4] = [
+        |home| std::fs::write(home.path(), mailbox([1, 2, 4])).unwrap(),
+        |home| File::options().write(true).open(home.path()).unwrap().set_len(150).unwrap(),
+        |home| File::options().write(true).open(home.path()).unwrap().write_all_at(b"X", 90).unwrap(),
+        |home| {
+            std::fs::write(home.path().with_extension("new"), mailbox(1..=3)).unwrap();
+            std::fs::rename(home.path().with_extension("new"), home.path()).unwrap();
+        },
+    ];
+    for (which, change) in changes.iter().enumerate() {
+        let home = Home::new(&mailbox(1..=3));
+        let mut mbox = home.open();
+        change(&home);
+        let after = home.content();
+        let error = text(&mut mbox, 3).unwrap_err();
+        assert_eq!(error.kind(), Kind::Temporary, "change {which}: design, section 4, Other writers");
+        assert!(error.to_string().contains("changed by another program"), "{error}");
+        assert_eq!(delete(&mut mbox, [1]).unwrap_err().kind(), Kind::Temporary, "change {which}");
+        assert_eq!(home.content(), after, "change {which}: nothing changed");
+        assert_eq!(home.names(), ["ann"]);
+        assert!(home.open().count() > 0, "the next login scans again");
+    }
+}
+
+#[test]
+fn every_envelope_line_is_checked_before_an_update() {
+    let home = Home::new(&mailbox(1..=200));
+    let mut mbox = home.open();
+    // Another program rewrote the first envelope line, hid its times, and more mail came.
+    let file = File::options().write(true).open(home.path()).unwrap();
+    file.write_all_at(b"v", 5).unwrap();
+    home.append(&message(201));
+    assert!(text(&mut mbox, 2).is_ok(), "the tail is as it was: mail was appended");
+    assert!(text(&mut mbox, 1).is_err(), "RETR checks its envelope line");
+    assert!(delete(&mut mbox, [200]).is_err(), "the update checks all");
+}
+
+#[test]
+fn appended_mail_disturbs_no_reader() {
+    let home = Home::new(&mailbox(1..=3));
+    let mut mbox = home.open();
+    home.append(&message(4));
+    assert_eq!(texts(&mut mbox).len(), 3, "numbers never change in a session");
+}
+
+#[test]
+fn a_lock_is_waited_for_and_then_given_up() {
+    let mut home = Home::new(&mailbox(1..=2));
+    let other = locker(&home);
+    assert!(home.try_open().err().unwrap().reply().starts_with("[SYS/TEMP]"));
+    home.patience = Duration::from_secs(20);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| home.open().count());
+        unlock(&other).unwrap();
+        assert_eq!(waiting.join().unwrap(), 2);
+    });
+    assert_eq!(home.names(), ["ann"]);
+}
+
+#[test]
+fn who_holds_a_session_open_holds_no_lock() {
+    let home = Home::new(&mailbox(1..=2));
+    let _mbox = home.open();
+    assert!(!home.path().with_extension("lock").exists());
+    drop(locker(&home));
+}
+
+#[test]
+fn an_update_holds_both_locks_and_gives_them_back() {
+    let home = Home::new(&mailbox(1..=2));
+    let mut local = home.local();
+    let locked = local.lock(Purpose::Update).unwrap().unwrap();
+    assert_eq!(home.names(), ["ann", "ann.lock"]);
+    let other = File::options().read(true).append(true).open(home.path()).unwrap();
+    assert!(!try_lock(&other).unwrap());
+    let temporary = local.temporary().unwrap();
+    assert_eq!(home.names().len(), 3);
+    drop(local);
+    assert_eq!(home.names(), ["ann"], "design, section 2: end of file means abort");
+    assert!(try_lock(&other).unwrap());
+    drop((locked, temporary));
+    assert_eq!(home.content(), mailbox(1..=2));
+}
+
+#[test]
+fn leftovers_of_a_killed_update_are_removed_by_the_next_login() {
+    let home = Home::new(&mailbox(1..=2));
+    let mut local = home.local();
+    let locked = local.lock(Purpose::Update).unwrap();
+    let temporary = local.temporary().unwrap();
+    temporary.write_all_at(b"half", 0).unwrap();
+    // A killed process runs no destructor, and the kernel closes its descriptors.
+    let dead = home.names();
+    assert_eq!(dead.len(), 3);
+    let saved = home.folder.path().join("saved");
+    std::fs::create_dir(&saved).unwrap();
+    for name in &dead[..] {
+        std::fs::copy(home.path().with_file_name(name), saved.join(name)).unwrap();
+    }
+    drop((local, locked, temporary));
+    for name in dead.iter().filter(|name| *name != "ann") {
+        std::fs::copy(saved.join(name), home.path().with_file_name(name)).unwrap();
+    }
+    assert_eq!(home.names(), dead);
+    assert_eq!(home.open().count(), 2);
+    assert_eq!(home.names(), ["ann"], "design, section 4, Update, 3");
+}
+
+#[test]
+fn leftovers_are_removed_although_the_mailbox_is_unchanged() {
+    for dotlock_too in [true, false] {
+        let home = Home::new(&mailbox(1..=2));
+        drop(home.open());
+        let leave = |name: &str, text: &str| std::fs::write(home.path().with_file_name(name), text).unwrap();
+        if dotlock_too {
+            leave("ann.lock", "77\npoptools\n");
+        }
+        leave(&format!(".ann.poptools-{}", "0".repeat(32)), "half");
+        drop(home.state().create(UPDATING, 0o600).unwrap());
+        assert_eq!(home.open().count(), 2);
+        assert_eq!(home.names(), ["ann"], "design, section 4, Update, 3: a leftover stops no delivery");
+        assert!(!home.open().was_killed());
+    }
+}
+
+#[test]
+fn a_dotlock_left_beside_an_empty_mailbox_is_removed() {
+    let home = Home::new("");
+    std::fs::write(home.path().with_extension("lock"), "77\npoptools\n").unwrap();
+    drop(home.state().create(UPDATING, 0o600).unwrap());
+    assert_eq!(home.open().count(), 0);
+    assert_eq!(home.names(), ["ann"], "killed behind the truncation, it would stop deliveries");
+}
+
+#[test]
+fn an_update_leaves_a_mark_until_its_locks_are_given_back() {
+    let home = Home::new(&mailbox(1..=2));
+    let mut mbox = home.open();
+    let other = locker(&home);
+    assert!(delete(&mut mbox, [1]).is_err());
+    drop(other);
+    assert!(mbox.was_killed(), "as far as the next login can know");
+    drop(mbox);
+    assert_eq!(texts(&mut home.open()).len(), 2);
+    delete(&mut home.open(), [1]).unwrap();
+    assert!(!home.open().was_killed());
+}
+
+#[test]
+fn only_our_own_dead_temporary_files_are_swept() {
+    let mut home = Home::new(&mailbox(1..=2));
+    home.locks.dotlock = false;
+    let make = |name: &str| std::fs::write(home.path().with_file_name(name), "x").unwrap();
+    let random = "0123456789abcdef0123456789abcdef";
+    make(&format!(".ann.poptools-{random}"));
+    make(&format!(".bob.poptools-{random}"));
+    make(".ann.poptools-notes");
+    std::os::unix::fs::symlink(
+        "ann",
+        home.path().with_file_name(format!(".ann.poptools-{random}").replace('0', "f")),
+    )
+    .unwrap();
+    drop(home.open());
+    let names = home.names();
+    assert_eq!(names.len(), 4, "{names:?}");
+    assert!(!names.contains(&format!(".ann.poptools-{random}")));
+    assert!(names.contains(&format!(".bob.poptools-{random}")));
+}
+
+#[test]
+fn a_planted_dotlock_stops_no_reader_and_is_named() {
+    let home = Home::new(&mailbox(1..=2));
+    let lock = home.path().with_extension("lock");
+    std::fs::write(&lock, "").unwrap();
+    if std::os::unix::fs::chown(&lock, Some(54_321), None).is_err() {
+        eprintln!("skipped: needs root to give files away");
+        return;
+    }
+    std::fs::set_permissions(home.path().parent().unwrap(), PermissionsExt::from_mode(0o1777)).unwrap();
+    let mut mbox = home.open();
+    assert_eq!(mbox.count(), 2, "design, section 4, Locks: reading goes on under the kernel lock");
+    assert!(mbox.take_notes()[0].contains("ann.lock"));
+    let error = delete(&mut mbox, [1]).unwrap_err();
+    assert_eq!(error.kind(), Kind::Temporary);
+    assert!(error.to_string().contains("ann.lock"), "{error}");
+    assert_eq!(home.content(), mailbox(1..=2));
+}
+
+#[test]
+fn a_forgotten_dotlock_blocks_nobody() {
+    let home = Home::new(&mailbox(1..=2));
+    let lock = home.path().with_extension("lock");
+    std::fs::write(&lock, "0\n").unwrap();
+    let long_ago = Stamp { seconds: 1_000_000_000, nanoseconds: 0 };
+    set_times(&File::options().write(true).open(&lock).unwrap(), long_ago, long_ago).unwrap();
+    assert_eq!(home.open().count(), 2);
+    assert_eq!(home.names(), ["ann"]);
+}
+
+/// A deliverer that opens the mailbox, waits for its lock, checks nothing, and writes. `opened` is told when it
+/// has the mailbox open.
+fn deliver_late(path: &Path, opened: &std::sync::mpsc::Sender<()>, text: &str) {
+    let mut file = File::options().read(true).append(true).open(path).unwrap();
+    opened.send(()).unwrap();
+    let begun = Instant::now();
+    while !try_lock(&file).unwrap() {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        std::thread::yield_now();
+    }
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn a_late_deliverer_loses_nothing() {
+    ignore_lease_breaks().unwrap();
+    let home = Home::new(&mailbox(1..=3));
+    let mut local = home.local();
+    let locked = local.lock(Purpose::Update).unwrap().unwrap();
+    let (opened, wait) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let path = home.path();
+        scope.spawn(move || deliver_late(&path, &opened, &message(4)));
+        wait.recv().unwrap();
+        let temporary = local.temporary().unwrap();
+        temporary.write_all_at(mailbox([2, 3]).as_bytes(), 0).unwrap();
+        local.replace(locked.file.metadata().unwrap().len()).unwrap();
+    });
+    assert!(local.watch(Duration::from_secs(20)).unwrap());
+    assert_eq!(home.content(), mailbox([2, 3, 4]), "design, section 4, Update, 2");
+    assert_eq!(home.names(), ["ann"]);
+}
+
+#[test]
+fn late_mail_is_brought_over_when_the_helper_ends() {
+    ignore_lease_breaks().unwrap();
+    let home = Home::new(&mailbox(1..=3));
+    let mut local = home.local();
+    let locked = local.lock(Purpose::Update).unwrap().unwrap();
+    let mut reader = File::options().append(true).open(home.path()).unwrap();
+    local.temporary().unwrap().write_all_at(mailbox([2, 3]).as_bytes(), 0).unwrap();
+    let begun = Instant::now();
+    local.replace(locked.file.metadata().unwrap().len()).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(6), "the client waits 2 s at most");
+    reader.write_all(message(4).as_bytes()).unwrap();
+    assert!(!local.watch(Duration::ZERO).unwrap(), "somebody still has it open");
+    drop(local);
+    assert_eq!(home.content(), mailbox([2, 3, 4]));
+}
+
+#[test]
+fn nobody_waits_when_nobody_else_has_the_mailbox() {
+    ignore_lease_breaks().unwrap();
+    let home = Home::new(&mailbox(1..=3));
+    let mut mbox = home.open();
+    let begun = Instant::now();
+    delete(&mut mbox, [1]).unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(1500));
+}
+
+#[test]
+fn a_mailbox_that_is_exchanged_under_the_locks_is_not_replaced() {
+    let home = Home::new(&mailbox(1..=3));
+    let mut local = home.local();
+    let locked = local.lock(Purpose::Update).unwrap().unwrap();
+    let size = locked.file.metadata().unwrap().len();
+    local.temporary().unwrap();
+    std::fs::write(home.path().with_extension("new"), mailbox([9])).unwrap();
+    std::fs::rename(home.path().with_extension("new"), home.path()).unwrap();
+    assert!(local.replace(size).is_err());
+    assert_eq!(home.content(), mailbox([9]));
+    // The same for the dotlock.
+    let locked = local.lock(Purpose::Update).unwrap().unwrap();
+    let size = locked.file.metadata().unwrap().len();
+    local.temporary().unwrap();
+    std::fs::write(home.path().with_extension("lock2"), "1").unwrap();
+    std::fs::rename(home.path().with_extension("lock2"), home.path().with_extension("lock")).unwrap();
+    assert!(local.replace(size).is_err());
+    drop(local);
+    assert_eq!(home.names(), ["ann", "ann.lock"], "another's lock is not ours to remove");
+}
