@@ -7,7 +7,7 @@ mod common;
 
 use common::client::{assert_same, text};
 use common::world::{NEIGHBOURS_HASH, QUICK_HASH, Syslog, tcp_pair};
-use common::{Child, Client, PASSWORD, PATIENCE, World, isolated, mail};
+use common::{Child, Client, PASSWORD, PATIENCE, World, isolated, isolated_with_network, mail};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -88,7 +88,7 @@ fn tcp_over_ipv6_and_unix_sockets_are_served() {
         world.small_maildrop(1);
         let mut clients = vec![world.connect_unix()];
         if std::net::TcpListener::bind("[::1]:0").is_ok() {
-            clients.push(world.connect_v6());
+            clients.push(world.connect_to("[::1]:0"));
         }
         for mut client in clients {
             client.log_in("ann");
@@ -181,11 +181,22 @@ fn min_uid_can_be_lowered_but_root_stays_out() {
 
 #[test]
 fn plaintext_is_refused_before_the_password_where_it_is_not_allowed() {
-    isolated(|| {
-        let world = World::setup().config("[auth]\nplaintext = \"never\"\n").start();
-        let mut client = world.connect();
+    // Design, section 5: only from loopback unless `plaintext = "always"`.
+    isolated_with_network(|| {
+        let elsewhere = ["address", "add", "192.0.2.1/32", "dev", "lo"];
+        assert!(
+            common::run(Command::new("ip").args(elsewhere)).status.success(),
+            "an address that is not loopback"
+        );
+        let world = World::start();
+        world.small_maildrop(1);
+        let mut client = world.connect_to("192.0.2.1:0");
         assert!(!client.listing("CAPA").contains(&"USER".to_owned()), "what is announced is what works");
         assert!(client.command("USER ann").starts_with("-ERR"), "no password is asked for");
+        assert!(client.command(&format!("PASS {PASSWORD}")).starts_with("-ERR"), "and none is taken");
+        world.log_in("ann").quit();
+        let world = World::setup().config("[auth]\nplaintext = \"always\"\n").start();
+        world.connect_to("192.0.2.1:0").log_in("ann");
     });
 }
 

@@ -25,10 +25,11 @@ pub(crate) const CHANGING: &[&str] = &[
     "?sendmsg,?sendto",
 ];
 
-/// A tracer that is in place.
+/// A tracer that is in place. When the test fails it tells where the fault was.
 pub(crate) struct Fault {
     _strace: Child,
     output: PathBuf,
+    what: String,
 }
 
 impl Fault {
@@ -48,12 +49,16 @@ impl Fault {
         let mut strace = Child::start(command);
         eventually("strace attaches", || {
             let said = fs::read_to_string(&messages).ok()?;
-            let attached = pids.iter().all(|pid| said.contains(&format!("Process {pid} attached")));
+            // The login process may just have ended: the session has taken over.
+            let gone = |pid: u32| processes::read(pid).is_none_or(|process| process.state == "Z");
+            let attached =
+                pids.iter().all(|&pid| said.contains(&format!("Process {pid} attached")) || gone(pid));
             let ended = strace.wait(std::time::Duration::ZERO);
             assert!(attached || ended.is_none(), "strace ended: {said}");
             attached.then_some(())
         });
-        Self { _strace: strace, output }
+        let what = format!("{effect} at call {nth} of {calls}, processes {pids:?}");
+        Self { _strace: strace, output, what }
     }
 
     /// What strace wrote so far.
@@ -65,5 +70,13 @@ impl Fault {
     pub(crate) fn struck(&self) -> bool {
         let calls = self.calls();
         calls.contains("(INJECTED)") || calls.contains("killed by SIGKILL")
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("fault: {}\n{}", self.what, self.calls());
+        }
     }
 }

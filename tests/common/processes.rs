@@ -107,7 +107,7 @@ impl Process {
     }
 
     /// Everything that it has written or could write to: the bytes of its writable mappings.
-    pub(crate) fn memory(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn memory(&self) -> Vec<Region> {
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid)).unwrap();
         let memory = fs::File::open(format!("/proc/{}/mem", self.pid)).unwrap();
         maps.lines().filter_map(|line| region(line, &memory)).collect()
@@ -119,7 +119,22 @@ impl Process {
     }
 }
 
-fn region(line: &str, memory: &fs::File) -> Option<Vec<u8>> {
+/// A writable mapping: its line in `/proc/PID/maps` and its bytes.
+pub(crate) struct Region {
+    name: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Region {
+    /// Where bytes stand in it, with what is around them, for a message.
+    pub(crate) fn find(&self, wanted: &[u8]) -> Option<String> {
+        let at = memchr::memmem::find(&self.bytes, wanted)?;
+        let around = &self.bytes[at.saturating_sub(48)..self.bytes.len().min(at + wanted.len() + 16)];
+        Some(format!("at {at:#x} of {}: {}", self.name, around.escape_ascii()))
+    }
+}
+
+fn region(line: &str, memory: &fs::File) -> Option<Region> {
     let mut fields = line.split_whitespace();
     let (from, to) = fields.next()?.split_once('-')?;
     let (from, to) = (u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?);
@@ -133,5 +148,5 @@ fn region(line: &str, memory: &fs::File) -> Option<Vec<u8>> {
         read += count;
     }
     bytes.truncate(read);
-    Some(bytes)
+    Some(Region { name: line.to_owned(), bytes })
 }

@@ -334,9 +334,9 @@ impl World {
         self.serve(ours, theirs.into(), wrapper, more)
     }
 
-    /// A new connection over IPv6.
-    pub(crate) fn connect_v6(&self) -> Client {
-        let (ours, theirs) = tcp_pair("[::1]:0");
+    /// A new connection to and from this address, such as `[::1]:0`.
+    pub(crate) fn connect_to(&self, address: &str) -> Client {
+        let (ours, theirs) = tcp_pair(address);
         self.serve(ours, theirs.into(), &[], &[])
     }
 
@@ -407,7 +407,8 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("log of pop3d: {:#?}", self.log_lines());
+            let lines = self.log_lines();
+            eprintln!("end of pop3d's log: {:#?}", &lines[lines.len().saturating_sub(20)..]);
         }
     }
 }

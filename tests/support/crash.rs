@@ -76,8 +76,20 @@ fn update_with_fault(world: &World, case: &Case, calls: &str, effect: &str, nth:
     }
     drop(fault);
     drop(client);
+    let _trouble = Trouble(format!("{what}; {reply:?}\n{called}"));
     recovers(world, &what, if new { left.len() } else { case.count + usize::from(case.appended) });
     Outcome { struck, reply, new, calls: called }
+}
+
+/// Tells what came before when a later check fails: the fault, and who holds which lock.
+struct Trouble(String);
+
+impl Drop for Trouble {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("after {}\n{}", self.0, std::fs::read_to_string("/proc/locks").unwrap_or_default());
+        }
+    }
 }
 
 /// The next login works, sees `count` messages, and can update.
