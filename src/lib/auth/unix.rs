@@ -53,7 +53,7 @@ fn verdict(name: &str, password: &Secret, min_uid: u32) -> Result<Finding, Error
             free(Reason::UnsupportedScheme(format!("{scheme}-with-too-high-cost")))
         }
         Err(Failure::System(error)) => {
-            Err(Error::io("cannot compute a password hash", error).as_kind(Kind::Temporary).tell(TOLD))
+            Err(Error::io("cannot compute a password hash", error).of_kind(Kind::Temporary).tell(TOLD))
         }
     }
 }

@@ -77,7 +77,7 @@ fn read(path: Option<&Path>, root: bool) -> Result<Option<(PathBuf, String)>> {
 }
 
 fn unreadable(path: &Path, cause: io::Error) -> Error {
-    Error::io(format!("cannot read {}", path.display()), cause).as_kind(Kind::Config)
+    Error::io(format!("cannot read {}", path.display()), cause).of_kind(Kind::Config)
 }
 
 /// Who may write the file may choose what we do as root.

@@ -34,8 +34,6 @@ pub(crate) enum Event {
     Probe { client: Option<SocketAddr>, user: Vec<u8> },
     /// XTND XMIT gave a message to sendmail: `xmit: client=... port=... user=ann octets=812 status=0`.
     Xmit { client: Option<SocketAddr>, user: Vec<u8>, octets: u64, status: i32 },
-    /// A limit was reached: `overload: client=... port=... limit=max_verifications`.
-    Overload { client: Option<SocketAddr>, limit: &'static str },
     /// Something the administrator may want to know: `notice: text=...`.
     Notice { text: String },
     /// What `-d` adds: `debug: text=...`.
@@ -118,7 +116,6 @@ impl Event {
     pub(crate) const fn severity(&self) -> Severity {
         match self {
             Self::Error { .. } => Severity::Error,
-            Self::Overload { .. } => Severity::Warning,
             Self::Debug { .. } => Severity::Debug,
             _ => Severity::Notice,
         }
@@ -150,7 +147,6 @@ impl fmt::Display for Event {
             Self::Xmit { client, user, octets, status } => {
                 write!(f, "xmit: {} user={} octets={octets} status={status}", Client(client), Value(user))
             }
-            Self::Overload { client, limit } => write!(f, "overload: {} limit={limit}", Client(client)),
             Self::Notice { text } => write!(f, "notice: text={}", Sentence(text.as_bytes())),
             Self::Debug { text } => write!(f, "debug: text={}", Sentence(text.as_bytes())),
             Self::Stats { user, deleted, deleted_octets, left, left_octets } => {

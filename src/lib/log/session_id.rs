@@ -19,7 +19,7 @@ impl SessionId {
     pub(crate) fn random() -> Result<Self> {
         sys::random::number()
             .map(Self::from_bits)
-            .map_err(|error| Error::io("cannot get random bits", error).as_kind(Kind::Temporary))
+            .map_err(|error| Error::io("cannot get random bits", error).of_kind(Kind::Temporary))
     }
 
     /// The id that these bits make; those above 36^10 go round.

@@ -98,10 +98,6 @@ fn lines_are_worded_as_the_grammar_says() {
             Event::Xmit { client, user, octets: 9, status: 75 },
             "xmit: client=192.0.2.1 port=4711 user=ann octets=9 status=75",
         ),
-        (
-            Event::Overload { client, limit: "max_verifications" },
-            "overload: client=192.0.2.1 port=4711 limit=max_verifications",
-        ),
         (notice("a b"), "notice: text=a b"),
         (
             Event::Stats {

@@ -15,7 +15,7 @@ pub(super) struct Trace(File);
 impl Trace {
     pub(super) fn open(path: &Path) -> Result<Self> {
         sys::trace::open(path).map(Self).map_err(|error| {
-            Error::io(format!("cannot open trace file {}", path.display()), error).as_kind(Kind::Config)
+            Error::io(format!("cannot open trace file {}", path.display()), error).of_kind(Kind::Config)
         })
     }
 

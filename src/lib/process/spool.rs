@@ -204,7 +204,7 @@ impl Spool for Remote {
 }
 
 fn gone(cause: io::Error) -> Error {
-    Error::io("cannot reach the spool helper", cause).as_kind(Kind::Temporary)
+    Error::io("cannot reach the spool helper", cause).of_kind(Kind::Temporary)
 }
 
 fn out_of_step() -> Error {
@@ -228,6 +228,7 @@ impl Message for Request {
         match self {
             Self::Lock(Purpose::Scan) => out.byte(1),
             Self::Lock(Purpose::Update) => out.byte(2),
+            Self::Lock(Purpose::Recover) => out.byte(6),
             Self::Temporary => out.byte(3),
             Self::Replace(copied) => out.byte(4).number(*copied),
             Self::Unlock => out.byte(5),
@@ -241,6 +242,7 @@ impl Message for Request {
             3 => Ok(Self::Temporary),
             4 => Ok(Self::Replace(input.number()?)),
             5 => Ok(Self::Unlock),
+            6 => Ok(Self::Lock(Purpose::Recover)),
             _ => Err(Malformed),
         }
     }
@@ -300,7 +302,7 @@ fn put_notes(out: &mut Writer, notes: &[String]) {
     let notes = &notes[..notes.len().min(8)];
     out.number(notes.len() as u64);
     for note in notes {
-        out.bytes(note[..note.floor_char_boundary(1024)].as_bytes());
+        out.bytes(&note.as_bytes()[..note.floor_char_boundary(1024)]);
     }
 }
 

@@ -96,7 +96,7 @@ impl Incoming {
 fn send(session: &Session<'_>, mut file: File, octets: u64) -> Result<Sent> {
     let failed = |cause| {
         Error::io("cannot ask for sendmail", cause)
-            .as_kind(Kind::Temporary)
+            .of_kind(Kind::Temporary)
             .tell("the message cannot be sent now")
     };
     file.seek(SeekFrom::Start(0)).map_err(failed)?;

@@ -3,9 +3,9 @@
 use super::file::{FileKind, Status};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, fsync, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, fsync, linkat, unlinkat};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -77,14 +77,6 @@ impl Directory {
         )?)
     }
 
-    /// Another descriptor of the same open directory.
-    ///
-    /// # Errors
-    /// The system's.
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self(self.0.try_clone()?))
-    }
-
     /// Opens what the name stands for, for reading and writing: no link is followed, nothing blocks, and the
     /// time of last reading stays as it is where that is allowed.
     ///
@@ -151,6 +143,21 @@ impl Directory {
     /// The system's.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         Ok(renameat(self, from, self, to)?)
+    }
+
+    /// Renames within the directory, unless the new name is taken.
+    ///
+    /// # Errors
+    /// The system's: EEXIST when the new name is taken.
+    pub(crate) fn rename_to_new(&self, from: &str, to: &str) -> io::Result<()> {
+        match renameat2(self, from, self, to, RenameFlags::RENAME_NOREPLACE) {
+            // Some file systems, network ones among them, cannot; a second link for a moment is as good.
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
+                linkat(self, from, self, to, AtFlags::empty())?;
+                Ok(unlinkat(self, from, UnlinkatFlags::NoRemoveDir)?)
+            }
+            result => Ok(result?),
+        }
     }
 
     /// Removes the name, an empty directory's too; true when there was one.

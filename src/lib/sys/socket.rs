@@ -35,11 +35,6 @@ pub(crate) fn is_connection(fd: impl AsFd) -> bool {
         && getpeername::<SockaddrStorage>(fd.as_fd().as_raw_fd()).is_ok()
 }
 
-/// Whether the descriptor is a listening socket.
-pub(crate) fn is_listening(fd: impl AsFd) -> bool {
-    getsockopt(&fd, sockopt::AcceptConn) == Ok(true)
-}
-
 /// Who is at the other end.
 pub(crate) fn peer(fd: impl AsFd) -> Peer {
     let storage = getpeername::<SockaddrStorage>(fd.as_fd().as_raw_fd()).ok();

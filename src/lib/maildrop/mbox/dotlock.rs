@@ -81,26 +81,48 @@ impl Dotlocks<'_> {
         Ok(Try::Busy)
     }
 
+    /// Makes the dotlock under another name and renames it when it is complete and kernel-locked, so that one that was
+    /// left by a killed process always says whose it was.
     fn make(&self) -> io::Result<Dotlock> {
-        let name = self.name();
-        let mut file = self.directory.create(&name, 0o644)?;
-        let identity = status(&file)?.identity;
-        let dotlock = Dotlock { name, file: file.try_clone()?, identity };
-        // Locked before it says whose it is: who finds the signature without the lock finds a leftover.
-        if !matches!(try_lock(&file), Ok(true)) {
-            dotlock.release(self.directory);
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        match writeln!(file, "{}\n{}", std::process::id(), SIGNATURE.escape_ascii()) {
-            Ok(()) => {}
-            // The name is the lock; without room for the content it locks as well.
-            Err(error) if cannot_be_made(&error) => {}
-            Err(error) => {
-                dotlock.release(self.directory);
-                return Err(error);
+        let (draft, mut file) = self.draft()?;
+        let made = (|| {
+            if !try_lock(&file)? {
+                return Err(io::ErrorKind::AlreadyExists.into());
             }
+            match writeln!(file, "{}\n{}", std::process::id(), SIGNATURE.escape_ascii()) {
+                // The name is the lock; without room for the content it locks as well.
+                Err(error) if !cannot_be_made(&error) => return Err(error),
+                _ => {}
+            }
+            let identity = status(&file)?.identity;
+            let name = self.name();
+            self.directory.rename_to_new(&draft, &name)?;
+            Ok(Dotlock { name, file, identity })
+        })();
+        if made.is_err() {
+            // What stays is replaced by the next who makes one.
+            let _ = self.directory.remove(&draft);
         }
-        Ok(dotlock)
+        made
+    }
+
+    /// A new file for the dotlock. Its name is always the same, so that nothing of killed processes piles up; who has the
+    /// mailbox's kernel lock, or the session's, makes it alone.
+    fn draft(&self) -> io::Result<(String, File)> {
+        let prefix = super::local::prefix(self.mailbox);
+        let name = format!("{prefix}lock");
+        match self.directory.create(&name, 0o644) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => return created.map(|file| (name, file)),
+        }
+        let leftover = self.directory.status(&name)?.is_some_and(|found| {
+            found.kind == FileKind::Regular && found.uid == self.uid && found.links == 1
+        });
+        if leftover && self.directory.remove(&name)? {
+            return self.directory.create(&name, 0o644).map(|file| (name, file));
+        }
+        // Somebody planted the name.
+        self.directory.create_unguessable(&prefix)
     }
 
     fn is_planted(&self, found: &Status) -> bool {

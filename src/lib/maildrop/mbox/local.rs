@@ -100,6 +100,7 @@ impl Local {
     }
 
     /// The same, but it waits for locks as long as this.
+    #[cfg(test)]
     pub(crate) fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -214,7 +215,7 @@ impl Local {
 
     /// Gives the temporary file the mailbox's group, mode, access list, attributes and times.
     fn dress(&self, temporary: &File, held: &Held, notes: &mut Vec<String>) -> Result<()> {
-        let cannot = |error| self.failed("prepare the new", error).as_kind(Kind::Temporary).tell(NO_ROOM);
+        let cannot = |error| self.failed("prepare the new", error).of_kind(Kind::Temporary).tell(NO_ROOM);
         let old = status(&held.file).map_err(cannot)?;
         let mut mode = old.mode & 0o777;
         if let Err(error) = set_group(temporary, old.gid) {

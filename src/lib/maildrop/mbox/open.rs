@@ -1,7 +1,7 @@
 //! Opens a mailbox, and refuses what is none.
 
-use crate::error::{Error, Kind, Result};
 use crate::config::Format;
+use crate::error::{Error, Kind, Result};
 use crate::sys::directory::Directory;
 use crate::sys::file::{FileKind, Status, status};
 use std::fs::File;

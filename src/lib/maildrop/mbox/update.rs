@@ -271,7 +271,7 @@ pub(super) fn missing_line_ends(file: &File, length: u64) -> io::Result<&'static
 
 fn no_room(error: Error) -> Error {
     // Whatever it was (a full disk, a quota, a broken one), the old mailbox is in its place.
-    error.as_kind(Kind::Temporary).tell(NO_ROOM)
+    error.of_kind(Kind::Temporary).tell(NO_ROOM)
 }
 
 /// Copies ranges of one file to the end of another.

@@ -222,7 +222,7 @@ impl Twins {
                 self.notes.push(format!("cannot write the uidl file, no number depends on it: {error}"));
                 Ok(false)
             }
-            Err(error) => Err(Error::io("cannot write the uidl file", error).as_kind(Kind::Temporary).tell(
+            Err(error) => Err(Error::io("cannot write the uidl file", error).of_kind(Kind::Temporary).tell(
                 "no room to remember the unique ids of equal messages; deleting all of them still works",
             )),
         }
