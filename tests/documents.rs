@@ -204,6 +204,7 @@ fn commands(text: &str) -> Vec<String> {
 }
 
 fn check_command(line: &str) {
+    let line = line.split(" #").next().unwrap_or_default();
     for part in line.split(['|', ';']).flat_map(|part| part.split("&&")) {
         let words: Vec<&str> =
             part.split_whitespace().skip_while(|word| *word == "sudo" || word.contains('=')).collect();
