@@ -25,6 +25,7 @@ use crate::sys::sandbox::Calls;
 use crate::sys::socket::{self, Wait};
 use crate::transport::output::Output;
 use crate::transport::stream::Stream;
+use std::fs::File;
 use std::io;
 use std::time::Instant;
 
@@ -46,6 +47,8 @@ pub(crate) struct Visitor {
     pub(crate) stream: Box<dyn Stream>,
     pub(crate) unread: Vec<u8>,
     pub(crate) offer: Offer,
+    /// What gives the maildrop to this session, as long as it is open.
+    pub(crate) lock: File,
 }
 
 /// Serves the visitor until QUIT or the end of the connection.
@@ -78,6 +81,7 @@ pub(crate) fn serve(
         buffer: vec![0; CHUNK],
         report: Report::ended(End::Dropped),
         command_due: None,
+        lock: Some(visitor.lock),
     };
     let end = session.run();
     session.finish(end)
@@ -101,6 +105,7 @@ pub(super) struct Session<'a> {
     report: Report,
     /// Until when the command that is waited for must be there.
     command_due: Option<Instant>,
+    lock: Option<File>,
 }
 
 impl Session<'_> {
@@ -154,8 +159,7 @@ impl Session<'_> {
             Effect::Receive => xmit::receive(self)?,
             Effect::Commit => return Err(self.commit()),
             Effect::Close(reply) => {
-                self.say(&reply);
-                self.flush()?;
+                self.take_leave(&reply);
                 return Err(End::Quit);
             }
         }
@@ -174,10 +178,16 @@ impl Session<'_> {
             }
         };
         self.surroundings.remark(self.maildrop.take_notes());
-        self.say(&reply);
+        self.take_leave(&reply);
+        end
+    }
+
+    /// The last reply. The maildrop is free before it leaves, since clients come back at once.
+    fn take_leave(&mut self, reply: &Reply) {
+        self.lock = None;
+        self.say(reply);
         // The client may be gone; what is done is done.
         let _ = self.flush();
-        end
     }
 
     fn finish(mut self, end: End) -> Report {

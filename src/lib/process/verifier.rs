@@ -21,6 +21,7 @@ use crate::sys::sandbox::{Fence, inside};
 use crate::sys::socket::{self, Peer, Wait};
 use crate::sys::{clock, memory, privileges};
 use crate::transport::stream::Plain;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -39,7 +40,10 @@ pub(crate) fn run(attempt: &OwnedFd, id: SessionId, peer: Peer, surroundings: &S
     memory::wipe_stack();
     match verdict {
         Ok(account) => match enter(&account, id, &peer, mechanism, tls, surroundings) {
-            Ok(maildrop) => serve(attempt, account, id, peer, maildrop, surroundings),
+            Ok((maildrop, lock)) => {
+                let user = account.name;
+                serve(attempt, Entry { user, id, peer, maildrop, lock }, surroundings)
+            }
             Err(error) => unavailable(attempt, error, false, surroundings),
         },
         Err(None) => {
@@ -81,10 +85,9 @@ fn enter(
     mechanism: Mechanism,
     tls: String,
     surroundings: &Surroundings<'_>,
-) -> Result<Box<dyn Maildrop>> {
+) -> Result<(Box<dyn Maildrop>, File)> {
     let config = surroundings.config;
-    // Held until the process ends.
-    std::mem::forget(places::take_maildrop(config, account, id, peer)?);
+    let lock = places::take_maildrop(config, account, id, peer)?;
     let state = places::state_directory(config, account)?;
     let path = config.maildrop.path.expand(&account.name, &account.home);
     surroundings.tell(&Notice::Admitted(Admitted {
@@ -110,17 +113,20 @@ fn enter(
     memory::trim();
     let mut maildrop = maildrop::open(found, &path, state, Box::new(Remote::new(surroundings)?))?;
     surroundings.remark(maildrop.take_notes());
-    Ok(maildrop)
+    Ok((maildrop, lock))
 }
 
-fn serve(
-    attempt: &OwnedFd,
-    account: Account,
+/// Who was let in, and to what.
+struct Entry {
+    user: String,
     id: SessionId,
     peer: Peer,
     maildrop: Box<dyn Maildrop>,
-    surroundings: &Surroundings<'_>,
-) -> u8 {
+    lock: File,
+}
+
+fn serve(attempt: &OwnedFd, entry: Entry, surroundings: &Surroundings<'_>) -> u8 {
+    let Entry { user, id, peer, maildrop, lock } = entry;
     say(attempt, &Answer::Ready);
     let client = match hear(attempt) {
         Ok((Attempt::Client(unread), Some(client))) => Plain::new(client).ok().map(|stream| (stream, unread)),
@@ -130,7 +136,7 @@ fn serve(
     let report = match client {
         Some((stream, unread)) => {
             let offer = surroundings.offer(&peer);
-            let visitor = Visitor { user: account.name, id, stream: Box::new(stream), unread, offer };
+            let visitor = Visitor { user, id, stream: Box::new(stream), unread, offer, lock };
             session::serve(visitor, maildrop, surroundings)
         }
         // The client left before the verdict.
