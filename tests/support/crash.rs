@@ -85,6 +85,7 @@ fn update_with_fault(world: &World, case: &Case, calls: &str, effect: &str, nth:
 struct Trouble(String);
 
 impl Drop for Trouble {
+    #[allow(clippy::print_stderr)] // a test's own output
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("after {}\n{}", self.0, std::fs::read_to_string("/proc/locks").unwrap_or_default());

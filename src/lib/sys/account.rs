@@ -179,7 +179,7 @@ mod tests {
         match shadow("root") {
             // nss-systemd makes up a locked entry for everybody who asks.
             Ok(Some(shadow)) => {
-                assert!(crate::sys::privileges::is_root() || shadow.hash.expose().starts_with(b"!"))
+                assert!(crate::sys::privileges::is_root() || shadow.hash.expose().starts_with(b"!"));
             }
             Ok(None) => eprintln!("no shadow entry of root here"),
             Err(error) => assert!(!crate::sys::privileges::is_root(), "{error}"),

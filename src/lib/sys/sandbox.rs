@@ -159,91 +159,106 @@ fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Vec<SeccompRul
         .map_or_else(|_| Vec::new(), |rule| vec![rule])
 }
 
+/// What a group holds, but for calls with a condition (see `rules`).
 const fn plain(group: Calls) -> &'static [i64] {
     match group {
-        Calls::Base => &[
-            libc::SYS_brk,
-            libc::SYS_munmap,
-            libc::SYS_mremap,
-            libc::SYS_madvise,
-            libc::SYS_clock_gettime,
-            libc::SYS_clock_nanosleep,
-            libc::SYS_nanosleep,
-            libc::SYS_getrandom,
-            libc::SYS_futex,
-            libc::SYS_rt_sigaction,
-            libc::SYS_rt_sigprocmask,
-            libc::SYS_rt_sigreturn,
-            libc::SYS_sigaltstack,
-            libc::SYS_restart_syscall,
-            libc::SYS_getpid,
-            libc::SYS_gettid,
-            libc::SYS_exit,
-            libc::SYS_exit_group,
-        ],
-        Calls::Streams => &[
-            libc::SYS_read,
-            libc::SYS_write,
-            libc::SYS_readv,
-            libc::SYS_writev,
-            libc::SYS_recvfrom,
-            libc::SYS_sendto,
-            libc::SYS_shutdown,
-            libc::SYS_close,
-            libc::SYS_fcntl,
-            libc::SYS_ppoll,
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_poll,
-        ],
-        Calls::Messages => &[libc::SYS_sendmsg, libc::SYS_recvmsg],
-        Calls::Events => &[
-            libc::SYS_epoll_ctl,
-            libc::SYS_epoll_pwait,
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_epoll_wait,
-        ],
-        Calls::OpenFiles => &[
-            libc::SYS_pread64,
-            libc::SYS_pwrite64,
-            libc::SYS_lseek,
-            libc::SYS_fstat,
-            libc::SYS_newfstatat,
-            libc::SYS_statx,
-            libc::SYS_ftruncate,
-            libc::SYS_fallocate,
-            libc::SYS_fsync,
-            libc::SYS_fdatasync,
-            libc::SYS_copy_file_range,
-            libc::SYS_utimensat,
-            libc::SYS_fadvise64,
-            libc::SYS_memfd_create,
-        ],
-        Calls::Names => &[
-            libc::SYS_openat,
-            libc::SYS_unlinkat,
-            libc::SYS_mkdirat,
-            libc::SYS_linkat,
-            libc::SYS_renameat,
-            libc::SYS_renameat2,
-            libc::SYS_getdents64,
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_open,
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_rename,
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_unlink,
-            libc::SYS_readlinkat,
-        ],
-        Calls::Attributes => &[
-            libc::SYS_fchmod,
-            libc::SYS_fchown,
-            libc::SYS_fgetxattr,
-            libc::SYS_flistxattr,
-            libc::SYS_fsetxattr,
-            libc::SYS_fremovexattr,
-        ],
+        Calls::Base => BASE,
+        Calls::Streams => STREAMS,
+        Calls::Messages => MESSAGES,
+        Calls::Events => EVENTS,
+        Calls::OpenFiles => OPEN_FILES,
+        Calls::Names => NAMES,
+        Calls::Attributes => ATTRIBUTES,
     }
 }
+
+const BASE: &[i64] = &[
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_getrandom,
+    libc::SYS_futex,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+const STREAMS: &[i64] = &[
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_recvfrom,
+    libc::SYS_sendto,
+    libc::SYS_shutdown,
+    libc::SYS_close,
+    libc::SYS_fcntl,
+    libc::SYS_ppoll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+];
+
+const MESSAGES: &[i64] = &[libc::SYS_sendmsg, libc::SYS_recvmsg];
+
+const EVENTS: &[i64] = &[
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+];
+
+const OPEN_FILES: &[i64] = &[
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_lseek,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_ftruncate,
+    libc::SYS_fallocate,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_copy_file_range,
+    libc::SYS_utimensat,
+    libc::SYS_fadvise64,
+    libc::SYS_memfd_create,
+];
+
+const NAMES: &[i64] = &[
+    libc::SYS_openat,
+    libc::SYS_unlinkat,
+    libc::SYS_mkdirat,
+    libc::SYS_linkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_getdents64,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+    libc::SYS_readlinkat,
+];
+
+const ATTRIBUTES: &[i64] = &[
+    libc::SYS_fchmod,
+    libc::SYS_fchown,
+    libc::SYS_fgetxattr,
+    libc::SYS_flistxattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_fremovexattr,
+];
 
 /// Which parts of the fence this kernel has, without closing anything. For `pop3d --check`.
 pub(crate) fn available() -> Missing {

@@ -45,16 +45,6 @@ impl<'a> Writer<'a> {
         Ok(Self { state, file, in_memory, seed, page, count: 0, octets: 0, kept: false, trouble })
     }
 
-    /// Messages so far.
-    pub(crate) const fn count(&self) -> u32 {
-        self.count
-    }
-
-    /// Octets of all messages so far, as RETR sends them.
-    pub(crate) const fn octets(&self) -> u64 {
-        self.octets
-    }
-
     /// Appends a record.
     ///
     /// # Errors
