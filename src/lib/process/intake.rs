@@ -1,0 +1,197 @@
+//! Who may come in, and whose turn it is to be verified. Pure.
+//!
+//! Verification is expensive on purpose (one yescrypt check is 18 MB and 44 ms), so only so many run at once. The rest wait, first
+//! come first served for one name of one address, but in turns between addresses, and in turns between names of an address:
+//! who guesses at one user makes nobody else wait.
+
+use crate::log::SessionId;
+use crate::sys::socket::Peer;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// An address as far as limits go: IPv4 as a whole, IPv6 by its network of 64 bits; none is this machine's own.
+type Network = Option<IpAddr>;
+
+/// What the limits are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Connections and sessions in all.
+    pub(crate) connections: u32,
+    /// The same from one network.
+    pub(crate) per_address: u32,
+    /// Verifications at once.
+    pub(crate) verifications: u32,
+    /// Verifications that wait.
+    pub(crate) waiting: usize,
+}
+
+/// Whether an attempt can be verified now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Turn<A> {
+    /// Now.
+    Now(A),
+    /// When others are done.
+    Later,
+    /// Too many wait.
+    Full(A),
+}
+
+/// Connections, and attempts that wait; `A` is an attempt.
+#[derive(Debug)]
+pub(crate) struct Intake<A> {
+    limits: Limits,
+    clients: HashMap<SessionId, (Network, u64)>,
+    networks: HashMap<Network, u32>,
+    running: u32,
+    waiting: usize,
+    rounds: VecDeque<(Network, VecDeque<(u64, VecDeque<A>)>)>,
+}
+
+impl<A> Intake<A> {
+    /// Nobody is here yet.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            clients: HashMap::new(),
+            networks: HashMap::new(),
+            running: 0,
+            waiting: 0,
+            rounds: VecDeque::new(),
+        }
+    }
+
+    /// Limits from now on.
+    pub(crate) const fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// A client came to the login process with this number; false when there are too many.
+    pub(crate) fn connected(&mut self, id: SessionId, peer: &Peer, login: u64) -> bool {
+        let network = network(peer);
+        let all = u32::try_from(self.clients.len()).unwrap_or(u32::MAX);
+        let here = self.networks.entry(network).or_insert(0);
+        let room = all < self.limits.connections && *here < self.limits.per_address;
+        if self.clients.insert(id, (network, login)).is_none() {
+            *here += 1;
+        }
+        room
+    }
+
+    /// A client is gone, or its session is.
+    pub(crate) fn left(&mut self, id: &SessionId) {
+        let Some((network, _)) = self.clients.remove(id) else { return };
+        if let Some(here) = self.networks.get_mut(&network) {
+            *here -= 1;
+            if *here == 0 {
+                self.networks.remove(&network);
+            }
+        }
+    }
+
+    /// A login process is gone, and with it its clients, but for those whose session goes on.
+    pub(crate) fn login_gone(&mut self, login: u64, goes_on: impl Fn(&SessionId) -> bool) {
+        let gone: Vec<SessionId> = self
+            .clients
+            .iter()
+            .filter(|(id, (_, of))| *of == login && !goes_on(id))
+            .map(|(id, _)| *id)
+            .collect();
+        gone.iter().for_each(|id| self.left(id));
+    }
+
+    /// An attempt for a user's name (as a number) wants to be verified.
+    pub(crate) fn ask(&mut self, peer: &Peer, user: u64, attempt: A) -> Turn<A> {
+        if self.running < self.limits.verifications {
+            self.running += 1;
+            return Turn::Now(attempt);
+        }
+        if self.waiting >= self.limits.waiting {
+            return Turn::Full(attempt);
+        }
+        self.waiting += 1;
+        let network = network(peer);
+        let users = entry(&mut self.rounds, network);
+        entry(users, user).push_back(attempt);
+        Turn::Later
+    }
+
+    /// A verification is done; the next whose turn it is.
+    pub(crate) fn done(&mut self) -> Option<A> {
+        self.running = self.running.saturating_sub(1);
+        if self.running >= self.limits.verifications {
+            return None;
+        }
+        let (network, mut users) = self.rounds.pop_front()?;
+        let (user, mut attempts) = users.pop_front()?;
+        let attempt = attempts.pop_front()?;
+        if !attempts.is_empty() {
+            users.push_back((user, attempts));
+        }
+        if !users.is_empty() {
+            self.rounds.push_back((network, users));
+        }
+        self.waiting -= 1;
+        self.running += 1;
+        Some(attempt)
+    }
+}
+
+/// The value under a key in a short round, made at its end when it is missing.
+fn entry<K: PartialEq, V: Default>(round: &mut VecDeque<(K, V)>, key: K) -> &mut V {
+    let place = round.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+        round.push_back((key, V::default()));
+        round.len() - 1
+    });
+    &mut round[place].1
+}
+
+fn network(peer: &Peer) -> Network {
+    peer.address.map(|address| match address.ip().to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        ip => ip,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { connections: 3, per_address: 2, verifications: 1, waiting: 4 };
+
+    fn peer(text: &str) -> Peer {
+        Peer { address: Some(text.parse().unwrap()) }
+    }
+
+    fn id(bits: u64) -> SessionId {
+        SessionId::from_bits(bits)
+    }
+
+    #[test]
+    fn connections_are_counted_by_network_and_in_all() {
+        let mut intake: Intake<()> = Intake::new(LIMITS);
+        assert!(intake.connected(id(1), &peer("[2001:db8::1]:1"), 0));
+        assert!(intake.connected(id(2), &peer("[2001:db8::2]:1"), 0));
+        assert!(!intake.connected(id(3), &peer("[2001:db8::3]:1"), 0), "the network of 64 bits has two");
+        intake.left(&id(3));
+        assert!(intake.connected(id(4), &peer("192.0.2.1:1"), 1));
+        assert!(!intake.connected(id(5), &peer("192.0.2.2:1"), 1), "three in all");
+        intake.left(&id(5));
+        intake.login_gone(0, |session| *session == id(2));
+        assert!(intake.connected(id(6), &peer("192.0.2.2:1"), 1), "one of the dead login process's is free again");
+    }
+
+    #[test]
+    fn turns_go_round_addresses_and_then_names() {
+        let mut intake = Intake::new(LIMITS);
+        let (guesser, other) = (peer("192.0.2.1:1"), peer("192.0.2.2:1"));
+        assert_eq!(intake.ask(&guesser, 7, "a1"), Turn::Now("a1"));
+        assert_eq!(intake.ask(&guesser, 7, "a2"), Turn::Later);
+        assert_eq!(intake.ask(&guesser, 7, "a3"), Turn::Later);
+        assert_eq!(intake.ask(&guesser, 8, "b1"), Turn::Later);
+        assert_eq!(intake.ask(&other, 7, "c1"), Turn::Later);
+        assert_eq!(intake.ask(&other, 7, "c2"), Turn::Full("c2"));
+        let order: Vec<_> = std::iter::from_fn(|| intake.done()).collect();
+        assert_eq!(order, ["a2", "c1", "b1", "a3"]);
+        assert_eq!(intake.ask(&guesser, 7, "a4"), Turn::Now("a4"), "all are done");
+    }
+}
