@@ -333,11 +333,19 @@ fn fill(path: &Path) {
 
 #[test]
 fn a_stale_dotlock_of_a_dead_process_hides_no_mail() {
-    isolated(|| {
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    for pid in [0, ended.id()] {
+        a_dotlock_that_names(pid);
+    }
+}
+
+fn a_dotlock_that_names(pid: u32) {
+    isolated(move || {
         let world = World::start();
         let stored = world.small_maildrop(2);
         let lock = world.spool.join("ann.lock");
-        common::machine::write(&lock, b"0\n", 0o644);
+        common::machine::write(&lock, format!("{pid}\n").as_bytes(), 0o644);
         chown(&lock, Some(uid("ann")), Some(group("mail"))).unwrap();
         let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
         File::options().write(true).open(&lock).unwrap().set_modified(long_ago).unwrap();

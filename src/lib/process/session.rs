@@ -31,7 +31,7 @@ use std::time::Instant;
 
 /// What this role may ask of the kernel.
 pub(crate) const CALLS: &[Calls] =
-    &[Calls::Base, Calls::Streams, Calls::Messages, Calls::OpenFiles, Calls::Names, Calls::Attributes];
+    &[Calls::Base, Calls::Streams, Calls::Messages, Calls::OpenFiles, Calls::Names];
 
 /// Few descriptors; mailboxes and messages may be of any size.
 pub(crate) const LIMITS: Limits =

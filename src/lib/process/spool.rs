@@ -27,8 +27,15 @@ use std::path::Path;
 use std::time::Duration;
 
 /// What this role may ask of the kernel.
-pub(crate) const CALLS: &[Calls] =
-    &[Calls::Base, Calls::Streams, Calls::Messages, Calls::OpenFiles, Calls::Names, Calls::Attributes];
+pub(crate) const CALLS: &[Calls] = &[
+    Calls::Base,
+    Calls::Streams,
+    Calls::Messages,
+    Calls::OpenFiles,
+    Calls::Names,
+    Calls::Attributes,
+    Calls::Processes,
+];
 
 /// A handful of descriptors, little memory.
 const LIMITS: Limits =

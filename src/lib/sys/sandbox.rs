@@ -31,6 +31,8 @@ pub(crate) enum Calls {
     Names,
     /// Owner, mode and attributes of files that are open.
     Attributes,
+    /// Asking whether a process exists.
+    Processes,
 }
 
 /// The highest Landlock version whose rights are asked for; older kernels enforce what they know.
@@ -169,6 +171,7 @@ const fn plain(group: Calls) -> &'static [i64] {
         Calls::OpenFiles => OPEN_FILES,
         Calls::Names => NAMES,
         Calls::Attributes => ATTRIBUTES,
+        Calls::Processes => PROCESSES,
     }
 }
 
@@ -260,6 +263,8 @@ const ATTRIBUTES: &[i64] = &[
     libc::SYS_fremovexattr,
 ];
 
+const PROCESSES: &[i64] = &[libc::SYS_pidfd_open];
+
 /// Which parts of the fence this kernel has, without closing anything. For `pop3d --check`.
 pub(crate) fn available() -> Missing {
     // SAFETY: the call only asks for the version; it reads no memory.
@@ -291,6 +296,7 @@ mod tests {
             Calls::OpenFiles,
             Calls::Names,
             Calls::Attributes,
+            Calls::Processes,
         ];
         let rules = rules(&everything);
         for forbidden in [

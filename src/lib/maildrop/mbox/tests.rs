@@ -310,6 +310,19 @@ fn the_next_message_stands_alone_after_an_update() {
 }
 
 #[test]
+fn a_survivor_without_an_empty_line_gets_one() {
+    let home = Home::new(&format!("{}From a Sat Jan  3 01:05:34 2026\nS: 2\n\nno end\r", message(1)));
+    home.open();
+    home.append(&message(3));
+    let before = entries(&mut home.open());
+    assert_eq!(before.len(), 3);
+    delete(&mut home.open(), [1]).unwrap();
+    assert_eq!(entries(&mut home.open()), before[1..]);
+    home.delete_index();
+    assert_eq!(entries(&mut home.open()), before[1..], "the index alone knew where the last one begins");
+}
+
+#[test]
 fn hidden_internal_data_is_kept() {
     let internal = "From M Sat Jan  3 01:05:34 2026\nFrom: Mail System Internal Data <M@x>\n\
                     Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\nX-IMAP: 1 2\n\ntext\n\n";

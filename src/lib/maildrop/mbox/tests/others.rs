@@ -17,7 +17,12 @@ fn locker(home: &Home) -> File {
 #[test]
 fn a_mailbox_that_another_program_changed_is_neither_read_nor_updated() {
     type Change = fn(&Home);
-    let changes: [Change; 4] = [
+    let changes: [Change; 5] = [
+        |home| {
+            let end = home.content().len() as u64;
+            File::options().write(true).open(home.path()).unwrap().write_all_at(b"X", end - 4).unwrap();
+            home.append(&message(4));
+        },
         |home| std::fs::write(home.path(), mailbox([1, 2, 4])).unwrap(),
         |home| File::options().write(true).open(home.path()).unwrap().set_len(150).unwrap(),
         |home| File::options().write(true).open(home.path()).unwrap().write_all_at(b"X", 90).unwrap(),
@@ -39,6 +44,17 @@ fn a_mailbox_that_another_program_changed_is_neither_read_nor_updated() {
         assert_eq!(home.names(), ["ann"]);
         assert!(home.open().count() > 0, "the next login scans again");
     }
+}
+
+#[test]
+fn less_than_the_message_is_never_the_message() {
+    let home = Home::new(&mailbox(1..=3));
+    let mut mbox = home.open();
+    let (third, mut buffer) = (MsgNo::new(3).unwrap(), [0; 8]);
+    assert_eq!(mbox.read(third, 0, &mut buffer).unwrap(), 8);
+    File::options().write(true).open(home.path()).unwrap().set_len(home.content().len() as u64 - 6).unwrap();
+    let error = mbox.read(third, 8, &mut [0; 100]).unwrap_err();
+    assert_eq!(error.kind(), Kind::Temporary, "it shrank while it was sent");
 }
 
 #[test]
@@ -296,4 +312,50 @@ fn a_mailbox_that_is_exchanged_under_the_locks_is_not_replaced() {
     assert!(local.replace(size).is_err());
     drop(local);
     assert_eq!(home.names(), ["ann", "ann.lock"], "another's lock is not ours to remove");
+}
+
+/// Delivers one message as a program does that opens the mailbox, waits for its lock, and checks nothing.
+fn deliver(home: &Home, number: usize) {
+    let mut file = File::options().read(true).append(true).open(home.path()).unwrap();
+    std::thread::yield_now();
+    while !try_lock(&file).unwrap() {
+        std::thread::yield_now();
+    }
+    file.write_all(message(number).as_bytes()).unwrap();
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_among_deliverers() {
+    const DELIVERERS: usize = 3;
+    const EACH: usize = 60;
+    ignore_lease_breaks().unwrap();
+    let mut home = Home::new("");
+    home.patience = Duration::from_secs(30);
+    let home = &home;
+    let mut seen = Vec::new();
+    let mut collect = |every: u32| {
+        let mut mbox = home.open();
+        let numbers: Vec<u32> = (1..=mbox.count()).filter(|number| number % every == 0).collect();
+        let texts: Vec<String> = numbers.iter().map(|&number| text(&mut mbox, number).unwrap()).collect();
+        delete(&mut mbox, numbers).unwrap();
+        seen.extend(texts);
+    };
+    std::thread::scope(|scope| {
+        let deliverers: Vec<_> = (0..DELIVERERS)
+            .map(|who| scope.spawn(move || (0..EACH).for_each(|number| deliver(home, who * EACH + number))))
+            .collect();
+        let mut turn = 0;
+        while deliverers.iter().any(|deliverer| !deliverer.is_finished()) {
+            turn += 1;
+            collect(1 + turn % 3);
+        }
+    });
+    collect(1);
+    assert_eq!(home.content(), "");
+    let mut expected: Vec<String> =
+        (0..DELIVERERS * EACH).map(|number| format!("Subject: {number}\n\nbody {number}\n")).collect();
+    seen.sort();
+    expected.sort();
+    assert!(seen == expected, "{} of {} messages", seen.len(), expected.len());
+    assert_eq!(home.names(), ["ann"]);
 }
