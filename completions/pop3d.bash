@@ -23,7 +23,7 @@ _pop3d() {
 
     case "${cmd}" in
         pop3d)
-            opts="-d -s -t -T -h -V --debug --statistics --trace --timeout --config --check --help --version"
+            opts="-d -s -t -T -h -V --debug --statistics --trace --timeout --listen --config --check --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -64,6 +64,10 @@ _pop3d() {
                     return 0
                     ;;
                 -T)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -371,9 +371,7 @@ fn by_hand_on_a_terminal_it_says_what_to_type() {
     if !common::programs_or_skip(&["python3"]) {
         return;
     }
-    let output = common::run(
-        Command::new("python3").args(["-c", script]).arg(&world.program).arg("--config").arg(&world.config),
-    );
+    let output = common::run(Command::new("python3").args(["-c", script]).arg(&world.program));
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(64), "{said}");
     assert!(said.contains("inetd"), "it says who starts it: {said}");

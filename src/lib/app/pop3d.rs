@@ -5,10 +5,10 @@ use crate::cli::{self, Exit, Options};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Event, Log, SessionId, Settings};
-use crate::process::inetd;
+use crate::process::{inetd, standalone};
 use crate::sys::descriptors::{self, StandardInput};
 use crate::sys::{sandbox, socket};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
@@ -17,6 +17,7 @@ const BY_HAND: &str = "\
 pop3d: this is a POP3 server; it was started without a connection to serve
 To serve under inetd, put this line into /etc/inetd.conf:
   pop3  stream  tcp  nowait  root  /usr/sbin/pop3d  pop3d
+To serve without inetd, type:     pop3d --listen 110
 To check the installation, type:  pop3d --check
 The manual page says more:        man 8 pop3d
 ";
@@ -28,53 +29,60 @@ pub fn main() -> ExitCode {
 
 fn run() -> u8 {
     let parsed = cli::parse(std::env::args_os());
-    match connection() {
-        Ok(Some(client)) => match parsed {
+    match origin() {
+        Ok(Origin::Connection(client)) => match parsed {
             Ok(options) if options.check => {
                 refuse(&client, &Error::new(Kind::Usage, "--check is for a terminal, not for a connection"))
             }
-            Ok(options) => serve(client, &options),
+            Ok(options) => serve_one(client, &options),
             Err(exit) => refuse(&client, &Error::new(Kind::Usage, one_line(&exit.text))),
         },
-        Ok(None) => by_hand(parsed),
+        Ok(Origin::Hand(listeners)) => by_hand(parsed, listeners),
         Err(error) => complain(&error),
     }
 }
 
-/// The client, when there is one: from inetd on standard input, or from systemd (`Accept=yes`).
-fn connection() -> Result<Option<OwnedFd>> {
-    if let Some(passed) = descriptors::passed_by_systemd()? {
-        if !socket::is_connection(&passed) {
-            return Err(Error::new(
-                Kind::Usage,
-                "the socket from systemd is not a connection: the socket unit needs Accept=yes",
-            ));
-        }
+/// Who started the server, and with what.
+enum Origin {
+    /// inetd or systemd (`Accept=yes`), for one client.
+    Connection(OwnedFd),
+    /// Somebody, with sockets that listen if it was systemd (`Accept=no`).
+    Hand(Vec<OwnedFd>),
+}
+
+fn origin() -> Result<Origin> {
+    let mut passed = descriptors::passed_by_systemd()?;
+    if passed.len() == 1
+        && let Some(client) = passed.pop_if(|socket| socket::is_connection(socket))
+    {
         descriptors::silence_standard_streams()?;
-        return Ok(Some(passed));
+        return Ok(Origin::Connection(client));
+    }
+    if !passed.iter().all(socket::is_listening) {
+        let what =
+            "LISTEN_FDS: expected sockets that listen (Accept=no), or one that is connected (Accept=yes)";
+        return Err(Error::new(Kind::Usage, what));
     }
     match descriptors::standard_input() {
-        StandardInput::Connection => descriptors::take_standard_input().map(Some),
-        StandardInput::Terminal | StandardInput::Other => Ok(None),
+        StandardInput::Connection if passed.is_empty() => {
+            descriptors::take_standard_input().map(Origin::Connection)
+        }
+        _ => Ok(Origin::Hand(passed)),
     }
 }
 
-fn serve(client: OwnedFd, options: &Options) -> u8 {
+fn configuration(options: &Options) -> Result<Config> {
+    let mut config = Config::load(options.config.as_deref())?;
+    cli::apply(options, &mut config);
+    Ok(config)
+}
+
+fn serve_one(client: OwnedFd, options: &Options) -> u8 {
     let started = (|| {
-        let mut config = Config::load(options.config.as_deref())?;
-        cli::apply(options, &mut config);
-        let id = SessionId::random()?;
-        Ok((config, id))
+        let (config, id) = (configuration(options)?, SessionId::random()?);
+        inetd::start(&client, id, config, open_log(options, false)?)
     })();
-    let (config, id) = match started {
-        Ok(started) => started,
-        Err(error) => return refuse(&client, &error),
-    };
-    let log = match open_log(options) {
-        Ok(log) => log,
-        Err(error) => return refuse(&client, &error),
-    };
-    match inetd::start(&client, id, &config, log) {
+    match started {
         Ok(mut monitor) => {
             // The login process has its own descriptor of the client; with this one the connection would not end.
             drop(client);
@@ -85,8 +93,25 @@ fn serve(client: OwnedFd, options: &Options) -> u8 {
     }
 }
 
-fn open_log(options: &Options) -> Result<Log> {
-    Log::open(&Settings { debug: options.debug, trace: options.trace.as_deref(), ..Settings::default() })
+/// Standalone. Lines of the log go to a terminal too, for whoever looks on.
+fn serve_many(listeners: Vec<OwnedFd>, config: Config, options: Options) -> u8 {
+    let started = (|| {
+        let log = open_log(&options, std::io::stderr().is_terminal())?;
+        let load = Box::new(move || configuration(&options));
+        standalone::start(listeners, config, load, log, SessionId::random()?)
+    })();
+    match started {
+        Ok(mut monitor) => {
+            monitor.run();
+            0
+        }
+        Err(error) => complain(&error),
+    }
+}
+
+fn open_log(options: &Options, stderr: bool) -> Result<Log> {
+    let trace = options.trace.as_deref();
+    Log::open(&Settings { debug: options.debug, trace, stderr, ..Settings::default() })
 }
 
 /// Without a server for it, the client gets an answer that it understands, and the log the reason.
@@ -101,13 +126,17 @@ fn refuse(client: &OwnedFd, error: &Error) -> u8 {
     error.exit_status()
 }
 
-fn by_hand(parsed: std::result::Result<Options, Exit>) -> u8 {
+fn by_hand(parsed: std::result::Result<Options, Exit>, listeners: Vec<OwnedFd>) -> u8 {
     match parsed {
         Ok(options) if options.check => check_installation(&options),
-        Ok(_) => {
-            print(&mut std::io::stderr(), BY_HAND);
-            64
-        }
+        Ok(options) => match configuration(&options) {
+            Ok(config) if listeners.is_empty() && config.listen.pop3.is_empty() => {
+                print(&mut std::io::stderr(), BY_HAND);
+                64
+            }
+            Ok(config) => serve_many(listeners, config, options),
+            Err(error) => complain(&error),
+        },
         Err(exit) => {
             if exit.was_asked_for() {
                 print(&mut std::io::stdout(), &exit.text);

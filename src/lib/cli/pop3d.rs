@@ -1,13 +1,13 @@
 //! The command line of `pop3d`. The historic options are those of pop3d(8): `-d -s -t -T`.
 
 use super::Exit;
-use crate::config::{Config, defaults};
+use crate::config::{Address, Config, defaults};
 use clap::{ColorChoice, CommandFactory, Parser, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// POP3 server, started by inetd or by a systemd socket.
+/// POP3 server: from inetd, from systemd's sockets, or standalone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Parser)]
 #[command(name = "pop3d", version, color = ColorChoice::Never, term_width = 80)]
 pub(crate) struct Options {
@@ -27,6 +27,10 @@ pub(crate) struct Options {
     #[arg(short = 'T', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(defaults::TIMEOUT_SECONDS))]
     pub(crate) timeout: Option<u64>,
 
+    /// Serve clients on ADDRESS, such as 192.0.2.1:110, [::1]:110 or 110; may be repeated
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
+    pub(crate) listen: Vec<Address>,
+
     /// Read FILE and not /etc/poptools/pop3d.toml
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
@@ -34,6 +38,10 @@ pub(crate) struct Options {
     /// Check configuration, permissions and locks; say how to mend what is wrong
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+fn parse_address(text: &str) -> Result<Address, String> {
+    text.parse()
 }
 
 /// The definition of `pop3d`'s options, for completions and for tests of the manual page.
@@ -59,6 +67,7 @@ where
 /// makes it longer (design, section 3).
 pub(crate) fn apply(options: &Options, config: &mut Config) {
     config.log.statistics |= options.statistics;
+    config.listen.pop3.extend(&options.listen);
     if let Some(seconds) = options.timeout {
         let limits = &mut config.limits;
         limits.idle_timeout = Duration::from_secs(seconds);

@@ -36,6 +36,8 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
         config.limits.max_verifications <= defaults::MAX_VERIFICATIONS,
         || format!("must be at most {}", defaults::MAX_VERIFICATIONS),
     )?;
+    fault("limits.max_connections", config.limits.max_connections > 0, || "must be at least 1".to_owned())?;
+    fault("limits.max_per_address", config.limits.max_per_address > 0, || "must be at least 1".to_owned())?;
     fault("limits.max_message", config.limits.max_message >= defaults::MIN_MAX_MESSAGE, || {
         format!("must be at least {} octets", defaults::MIN_MAX_MESSAGE)
     })

@@ -1,6 +1,8 @@
 //! Every default and every limit of the configuration, with its reason.
 
-use super::{Auth, Config, Format, Limits, Lock, Log, Maildrop, Plaintext, Sandbox, Source, Template, Xtnd};
+use super::{
+    Auth, Config, Format, Limits, Listen, Lock, Log, Maildrop, Plaintext, Sandbox, Source, Template, Xtnd,
+};
 use crate::sys;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -45,6 +47,15 @@ const MIN_UID: u32 = 1000;
 /// One byte of a lock file each; more are never of use, since each takes a core.
 pub(super) const MAX_VERIFICATIONS: u16 = 1024;
 
+/// A few kilobytes each before login, and more than a busy site has at once.
+const MAX_CONNECTIONS: u32 = 10_000;
+
+/// A company behind one address polls with some dozens of clients.
+const MAX_PER_ADDRESS: u32 = 50;
+
+/// Verifications that wait, standalone; more than that would not have their turn in time (44 ms each).
+pub(crate) const MAX_WAITING: usize = 2000;
+
 /// What most mail systems take (Postfix: 10240000 octets).
 const MAX_MESSAGE: u64 = 10 * 1024 * 1024;
 
@@ -64,6 +75,7 @@ impl Default for Config {
             shy: false,
             maildrop: Maildrop::default(),
             auth: Auth::default(),
+            listen: Listen::default(),
             limits: Limits::default(),
             xtnd: Xtnd::default(),
             log: Log::default(),
@@ -98,6 +110,8 @@ impl Default for Limits {
             idle_timeout: IDLE_TIMEOUT,
             login_timeout: LOGIN_TIMEOUT,
             max_verifications: 0,
+            max_connections: MAX_CONNECTIONS,
+            max_per_address: MAX_PER_ADDRESS,
             max_message: MAX_MESSAGE,
         }
     }

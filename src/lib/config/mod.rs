@@ -1,5 +1,6 @@
 //! The configuration: one type, read once, passed by reference. Fields are named as the keys of `pop3d.toml`.
 
+mod address;
 mod check;
 pub(crate) mod defaults;
 mod file;
@@ -7,6 +8,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use address::Address;
 pub(crate) use template::Template;
 
 use serde::Deserialize;
@@ -32,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) maildrop: Maildrop,
     /// `[auth]`
     pub(crate) auth: Auth,
+    /// `[listen]`
+    pub(crate) listen: Listen,
     /// `[limits]`
     pub(crate) limits: Limits,
     /// `[xtnd]`
@@ -115,6 +119,14 @@ pub(crate) enum Plaintext {
     TlsOrLoopback,
 }
 
+/// `[listen]`: where the standalone server takes connections.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Listen {
+    /// In the clear.
+    pub(crate) pop3: Vec<Address>,
+}
+
 /// `[limits]`: how much of what.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -127,6 +139,10 @@ pub(crate) struct Limits {
     pub(crate) login_timeout: Duration,
     /// Password checks at once on this machine; 0 is twice the number of cores. See [`Limits::verifications`].
     pub(crate) max_verifications: u16,
+    /// Connections and sessions at once, standalone.
+    pub(crate) max_connections: u32,
+    /// The same from one address (IPv6: from one network of 64 bits).
+    pub(crate) max_per_address: u32,
     /// Octets of a message that XTND XMIT takes.
     pub(crate) max_message: u64,
 }

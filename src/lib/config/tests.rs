@@ -81,8 +81,8 @@ fn errors_name_file_line_column_and_key() {
     assert!(dotted.starts_with("pop3d.toml:1:1: limits.login_timeout: must be"), "{dotted}");
     let syntax = fault("shy = true\nshy");
     assert!(syntax.starts_with("pop3d.toml:2:"), "{syntax}");
-    let table = fault("[listen]\npop3 = []\n");
-    assert!(table.contains("unknown field `listen`"), "{table}");
+    let table = fault("[lisn]\npop3 = []\n");
+    assert!(table.contains("unknown field `lisn`"), "{table}");
     let list = fault("[auth]\nsources = [\n  \"unix\",\n  \"pam\",\n]\n");
     assert!(list.contains(": auth.sources: \"pam\" is not in this version"), "{list}");
 }

@@ -269,6 +269,17 @@ impl Connection {
         }
     }
 
+    /// Whether it waits for nothing but its client.
+    pub(crate) const fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Talking)
+    }
+
+    /// Says why and closes.
+    pub(crate) fn send_away(&mut self, why: &str) -> Next {
+        self.close_with(&Reply::err_text(why.to_owned()), Departure::Expelled);
+        self.advance()
+    }
+
     /// The deadline has come.
     pub(crate) fn expire(&mut self) -> Next {
         match std::mem::replace(&mut self.phase, Phase::Talking) {

@@ -6,30 +6,33 @@ use super::places;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Log, SessionId};
-use crate::sys::privileges;
+use crate::sys::privileges::{self, Ids};
 use std::os::fd::OwnedFd;
 
 /// Users that the login process may run as, in order of preference.
-pub(crate) const LOGIN_USERS: &[&str] = &["pop3d", "nobody"];
+const LOGIN_USERS: &[&str] = &["pop3d", "nobody"];
 
 /// Starts a login process for the client on this socket; the monitor that is left to run.
 ///
 /// # Errors
 /// Nothing can be served: directories, processes or descriptors are missing.
-pub(crate) fn start<'a>(
-    client: &OwnedFd,
-    session: SessionId,
-    config: &'a Config,
-    log: Log,
-) -> Result<Monitor<'a>> {
-    let root = places::prepare(config)?;
-    let ids = match privileges::is_root() {
-        true => Some(privileges::first_user(LOGIN_USERS).ok_or_else(no_user)?),
-        false => None,
-    };
+pub(crate) fn start(client: &OwnedFd, session: SessionId, config: Config, log: Log) -> Result<Monitor> {
+    let cell = Cell { root: places::prepare(&config)?, ids: login_ids()? };
     let mut monitor = Monitor::new(config, log, session)?;
-    monitor.start_login(client, session, &Cell { ids, root })?;
+    monitor.start_login(client, session, &cell)?;
     Ok(monitor)
+}
+
+/// The ids of the login process; none without root's rights.
+///
+/// # Errors
+/// Neither of its users exists.
+pub(crate) fn login_ids() -> Result<Option<Ids>> {
+    if privileges::is_root() {
+        privileges::first_user(LOGIN_USERS).ok_or_else(no_user).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 fn no_user() -> Error {

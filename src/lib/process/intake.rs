@@ -99,6 +99,11 @@ impl<A> Intake<A> {
         gone.iter().for_each(|id| self.left(id));
     }
 
+    /// The clients of a login process.
+    pub(crate) fn clients_of(&self, login: u64) -> impl Iterator<Item = SessionId> + '_ {
+        self.clients.iter().filter(move |(_, (_, of))| *of == login).map(|(id, _)| *id)
+    }
+
     /// An attempt for a user's name (as a number) wants to be verified.
     pub(crate) fn ask(&mut self, peer: &Peer, user: u64, attempt: A) -> Turn<A> {
         if self.running < self.limits.verifications {
@@ -177,7 +182,10 @@ mod tests {
         assert!(!intake.connected(id(5), &peer("192.0.2.2:1"), 1), "three in all");
         intake.left(&id(5));
         intake.login_gone(0, |session| *session == id(2));
-        assert!(intake.connected(id(6), &peer("192.0.2.2:1"), 1), "one of the dead login process's is free again");
+        assert!(
+            intake.connected(id(6), &peer("192.0.2.2:1"), 1),
+            "one of the dead login process's is free again"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! octets that were read but not parsed. From PASS or APOP until the verdict nothing of that client is parsed.
 
 use super::connection::{Connection, Next, Times};
-use super::message::{Answer, Attempt, Credentials, Encryption, LARGEST, Mechanism, Message};
+use super::message::{Answer, Attempt, Credentials, Encryption, LARGEST, Mechanism, Message, Order};
 use super::notice::{Departure, Notice};
 use super::role::Surroundings;
 use crate::error::{Error, Result};
@@ -24,13 +24,16 @@ use crate::transport::stream::Plain;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What this role may ask of the kernel.
-pub(crate) const CALLS: &[Calls] = &[Calls::Base, Calls::Streams, Calls::Messages, Calls::Events];
+pub(crate) const CALLS: &[Calls] =
+    &[Calls::Base, Calls::Streams, Calls::Messages, Calls::Events, Calls::Accept];
 
 /// No file is written; descriptors and memory are those of many connections.
 const LIMITS: Limits =
@@ -68,20 +71,34 @@ pub(crate) fn serve_one(
     cell: &Cell,
 ) -> u8 {
     let peer = socket::peer(client);
-    let served = Server::new(surroundings).and_then(|mut server| {
+    run_role(surroundings, || {
+        let mut server = Server::new(surroundings)?;
         // Both need rights or calls that the cell does not have.
         socket::prepare(client);
         if surroundings.debug {
             socket::debug(client);
         }
-        let missing = cell.enter(surroundings.require_sandbox())?;
-        surroundings.warn_of_missing(&missing);
+        surroundings.warn_of_missing(&cell.enter(surroundings.require_sandbox())?);
         let client = client.try_clone().map_err(|cause| Error::io("cannot take on a connection", cause))?;
         server.admit(client, peer, session)?;
         server.run();
         Ok(())
-    });
-    served.map_or_else(
+    })
+}
+
+/// Serves all that connect to these sockets, until it is told to retire. The exit status of the role.
+pub(crate) fn serve_many(listeners: Vec<TcpListener>, surroundings: &Surroundings<'_>, cell: &Cell) -> u8 {
+    run_role(surroundings, || {
+        let mut server = Server::new(surroundings)?;
+        server.watch(listeners)?;
+        surroundings.warn_of_missing(&cell.enter(surroundings.require_sandbox())?);
+        server.run();
+        Ok(())
+    })
+}
+
+fn run_role(surroundings: &Surroundings<'_>, role: impl FnOnce() -> Result<()>) -> u8 {
+    role().map_or_else(
         |error| {
             let status = error.exit_status();
             surroundings.tell(&Notice::Fault(error));
@@ -93,6 +110,9 @@ pub(crate) fn serve_one(
 
 struct Server<'a> {
     poll: Poll,
+    listeners: Vec<TcpListener>,
+    /// When connections may be taken again, after descriptors or memory ran out.
+    resume: Option<Instant>,
     surroundings: &'a Surroundings<'a>,
     connections: HashMap<usize, Connection>,
     /// What `Connection::deadline` said last, so that the earliest is at hand.
@@ -100,7 +120,11 @@ struct Server<'a> {
     next: usize,
 }
 
-/// A connection has two tokens: its client's and its attempt's.
+/// Tokens of the line to the monitor and of all that listens; connections have two each, above them: the client's and the
+/// attempt's.
+const CONTROL: Token = Token(0);
+const LISTENER: Token = Token(1);
+
 const fn client_token(number: usize) -> Token {
     Token(number * 2)
 }
@@ -109,10 +133,126 @@ const fn attempt_token(number: usize) -> Token {
     Token(number * 2 + 1)
 }
 
+/// How many connections are taken before others are served.
+const TAKEN_AT_ONCE: usize = 64;
+
+/// How long no connection is taken after one could not be.
+const PAUSE: Duration = Duration::from_millis(200);
+
 impl<'a> Server<'a> {
     fn new(surroundings: &'a Surroundings<'a>) -> Result<Self> {
         let poll = Poll::new().map_err(|cause| Error::io("cannot make an event queue", cause))?;
-        Ok(Self { poll, surroundings, connections: HashMap::new(), deadlines: BTreeSet::new(), next: 0 })
+        let control = surroundings.control.as_raw_fd();
+        poll.registry()
+            .register(&mut SourceFd(&control), CONTROL, Interest::READABLE)
+            .map_err(|cause| Error::io("cannot watch the monitor", cause))?;
+        Ok(Self {
+            poll,
+            listeners: Vec::new(),
+            resume: None,
+            surroundings,
+            connections: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            next: 1,
+        })
+    }
+
+    /// Takes connections from these sockets from now on.
+    fn watch(&mut self, listeners: Vec<TcpListener>) -> Result<()> {
+        for listener in &listeners {
+            let raw = listener.as_raw_fd();
+            self.poll
+                .registry()
+                .register(&mut SourceFd(&raw), LISTENER, Interest::READABLE)
+                .map_err(|cause| Error::io("cannot watch a listening socket", cause))?;
+        }
+        self.listeners = listeners;
+        Ok(())
+    }
+
+    /// Takes what waits, but not all at once; transient errors are told and survived.
+    fn take_connections(&mut self) {
+        self.resume = None;
+        for listener in 0..self.listeners.len() {
+            for _ in 0..TAKEN_AT_ONCE {
+                match self.listeners[listener].accept() {
+                    Ok((stream, address)) => {
+                        self.take(OwnedFd::from(stream), Peer { address: Some(address) })
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // The client left before it was taken.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(error) => {
+                        self.surroundings.tell(&Notice::Fault(Error::io("cannot take a connection", error)));
+                        self.resume = Some(clock::now() + PAUSE);
+                        return;
+                    }
+                }
+                // More may wait; the queue tells of new ones alone.
+                self.resume = Some(clock::now());
+            }
+        }
+    }
+
+    fn take(&mut self, client: OwnedFd, peer: Peer) {
+        let taken = SessionId::random().and_then(|session| self.admit(client, peer, session));
+        if let Err(error) = taken {
+            self.surroundings.tell(&Notice::Fault(error));
+        }
+    }
+
+    /// Does what the monitor says; without a monitor nobody can log in any more.
+    fn hear_orders(&mut self) {
+        let mut buffer = [0; 128];
+        loop {
+            let order = match socket::receive(&self.surroundings.control, &mut buffer, false) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Ok(message) if message.length > 0 => Order::from_bytes(&buffer[..message.length]),
+                Ok(_) | Err(_) => {
+                    self.retire();
+                    self.close_idle();
+                    return;
+                }
+            };
+            match order {
+                Ok(Order::Retire) => self.retire(),
+                Ok(Order::End) => {
+                    self.retire();
+                    self.close_idle();
+                }
+                Ok(Order::Reject(id)) => self.reject(id),
+                Ok(Order::Announce(_)) | Err(_) => {}
+            }
+        }
+    }
+
+    fn retire(&mut self) {
+        for listener in self.listeners.drain(..) {
+            let raw = listener.as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
+        }
+        self.resume = None;
+    }
+
+    fn close_idle(&mut self) {
+        let idle: Vec<usize> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.is_idle())
+            .map(|(number, _)| *number)
+            .collect();
+        for number in idle {
+            self.with(number, |connection| connection.send_away("[SYS/TEMP] the server is shutting down"));
+        }
+    }
+
+    fn reject(&mut self, id: SessionId) {
+        let found = self.connections.iter().find(|(_, connection)| connection.session == id);
+        if let Some(number) = found.map(|(number, _)| *number) {
+            self.with(number, |connection| {
+                connection.send_away("[SYS/TEMP] too many connections, try again later")
+            });
+        }
     }
 
     /// Takes on a client and greets it.
@@ -155,11 +295,12 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// The event loop; it ends with the last connection.
+    /// The event loop; it ends with the last connection when nothing is listened on.
     fn run(&mut self) {
         let mut events = Events::with_capacity(256);
-        while !self.connections.is_empty() {
-            let until = self.deadlines.first().map(|(deadline, _)| *deadline);
+        while !self.connections.is_empty() || !self.listeners.is_empty() {
+            let until =
+                self.deadlines.first().map(|(deadline, _)| *deadline).into_iter().chain(self.resume).min();
             let timeout = until.map(|deadline| deadline.saturating_duration_since(clock::now()));
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
@@ -169,13 +310,20 @@ impl<'a> Server<'a> {
             }
             for event in &events {
                 let number = event.token().0 / 2;
-                if event.token() == client_token(number) {
+                if event.token() == CONTROL {
+                    self.hear_orders();
+                } else if event.token() == LISTENER {
+                    self.resume = Some(clock::now());
+                } else if event.token() == client_token(number) {
                     self.with(number, Connection::advance);
                 } else {
                     self.hear_verdict(number);
                 }
             }
             self.expire();
+            if self.resume.is_some_and(|time| time <= clock::now()) {
+                self.take_connections();
+            }
         }
     }
 
@@ -215,7 +363,7 @@ impl<'a> Server<'a> {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         let user = login.shown.clone();
         let begun = socket::pair().and_then(|(here, there)| {
-            let notice = Notice::Attempt(connection.session, connection.peer);
+            let notice = Notice::Attempt(connection.session, connection.peer, as_number(&login.shown));
             self.surroundings.send(&notice, &[there.as_fd()])?;
             socket::send(&here, &Attempt::Credentials(credentials(login)).to_bytes(), &[], true)?;
             let raw = here.as_raw_fd();
@@ -262,7 +410,10 @@ impl<'a> Server<'a> {
             let raw = attempt.as_raw_fd();
             let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
         }
+        let (session, peer, seconds) =
+            (connection.session, connection.peer, connection.began.elapsed().as_secs());
         if let Err(error) = connection.hand_over() {
+            self.surroundings.tell(&Notice::Disconnected(session, peer, Departure::Dropped, seconds));
             self.surroundings.tell(&Notice::Fault(Error::io("cannot hand over a client", error)));
         }
     }
@@ -285,6 +436,13 @@ impl<'a> Server<'a> {
             self.surroundings.debug(session, text);
         }
     }
+}
+
+/// A name as a number, for turns.
+fn as_number(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn credentials(login: Login) -> Credentials {

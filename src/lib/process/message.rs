@@ -5,6 +5,7 @@
 //! something brings the socket for the answer: a login attempt, the spool helper and XTND XMIT each have a pair of their own.
 
 use crate::error::{Error, Kind};
+use crate::log::SessionId;
 use crate::secret::Secret;
 use crate::sys::socket::Peer;
 use std::net::{IpAddr, SocketAddr};
@@ -66,6 +67,10 @@ impl Writer {
         self
     }
 
+    pub(crate) fn session(&mut self, session: SessionId) -> &mut Self {
+        self.bytes(session.as_bytes())
+    }
+
     pub(crate) fn peer(&mut self, peer: &Peer) -> &mut Self {
         match peer.address {
             None => self.bytes(&[]),
@@ -109,6 +114,10 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn small(&mut self) -> Result<u32, Malformed> {
         u32::try_from(self.number()?).map_err(|_| Malformed)
+    }
+
+    pub(crate) fn session(&mut self) -> Result<SessionId, Malformed> {
+        SessionId::parse(self.bytes()?).ok_or(Malformed)
     }
 
     pub(crate) fn peer(&mut self) -> Result<Peer, Malformed> {
@@ -265,6 +274,40 @@ impl Message for Answer {
             2 => Ok(Self::Refused),
             3 => Ok(Self::Unavailable { reply: input.text()?, delayed: input.byte()? == 1 }),
             4 => Ok(Self::Ready),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// Monitor to login process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Take no more connections, and end with the last that there is.
+    Retire,
+    /// The same, and close those that wait for nothing but the client.
+    End,
+    /// There are too many connections for this one.
+    Reject(SessionId),
+    /// Whether APOP can be used by somebody, so that greetings carry a challenge.
+    Announce(bool),
+}
+
+impl Message for Order {
+    fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Retire => out.byte(1),
+            Self::End => out.byte(2),
+            Self::Reject(session) => out.byte(3).session(*session),
+            Self::Announce(apop) => out.byte(4).byte(u8::from(*apop)),
+        };
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match input.byte()? {
+            1 => Ok(Self::Retire),
+            2 => Ok(Self::End),
+            3 => Ok(Self::Reject(input.session()?)),
+            4 => Ok(Self::Announce(input.byte()? == 1)),
             _ => Err(Malformed),
         }
     }

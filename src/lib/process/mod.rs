@@ -1,7 +1,9 @@
 //! The roles: who runs as whom, with what. One file a role, and the typed messages between them.
 
 mod connection;
+mod endings;
 pub(crate) mod inetd;
+mod intake;
 mod login;
 mod message;
 mod monitor;
@@ -11,5 +13,6 @@ mod role;
 mod sendmail;
 mod session;
 mod spool;
+pub(crate) mod standalone;
 mod verifier;
 mod xmit;

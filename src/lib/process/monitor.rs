@@ -5,53 +5,66 @@
 //! It has no system-call filter and may execute programs, since the child that becomes sendmail needs both; the descriptors of
 //! that child are the message and nothing else.
 
+use super::intake::{Intake, Limits, Turn};
 use super::login::{self, Cell};
 use super::message::{Answer, LARGEST, Message};
 use super::notice::{Admitted, Notice, Report};
 use super::role::Surroundings;
-use super::sendmail::{self, Sent};
+use super::sendmail;
+use super::standalone::Site;
 use super::{spool, verifier};
-use crate::config::Config;
+use crate::config::{Config, defaults};
 use crate::error::{Error, Kind, Result};
-use crate::log::{End, Event, Log, Logout, SessionId};
-use crate::sys::process::{ChildId, Ended, fork, reap};
+use crate::log::{Event, Log, SessionId};
+use crate::sys::process::{ChildId, fork};
 use crate::sys::queue::Queue;
 use crate::sys::signals::{self, Signals};
 use crate::sys::socket::{self, Peer};
 use crate::sys::{clock, descriptors};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
 use std::time::Instant;
 
 /// The queue's number of the signals; channels count from one.
 const SIGNALS: u64 = 0;
 
+/// Spool helpers that a session may have at once: one that still watches for late mail, and one at work.
+const MOST_HELPERS: usize = 2;
+
 /// The monitor and what it knows of its children.
-pub(crate) struct Monitor<'a> {
-    config: &'a Config,
+pub(crate) struct Monitor {
+    pub(super) config: Rc<Config>,
     debug: bool,
-    log: Log,
+    pub(super) log: Log,
     /// The session that the monitor's own lines are about.
-    own: SessionId,
-    queue: Queue,
+    pub(super) own: SessionId,
+    pub(super) queue: Queue,
     signals: Signals,
-    channels: HashMap<u64, Channel>,
-    children: HashMap<ChildId, Child>,
+    pub(super) channels: HashMap<u64, Channel>,
+    pub(super) children: HashMap<ChildId, Child>,
     next: u64,
     buffer: Vec<u8>,
+    pub(super) intake: Intake<Waiting>,
+    /// What is listened on; none under inetd.
+    pub(super) site: Option<Site>,
 }
 
 /// The line to a child.
-struct Channel {
-    socket: OwnedFd,
-    child: ChildId,
-    speaker: Speaker,
+pub(super) struct Channel {
+    pub(super) socket: OwnedFd,
+    pub(super) child: ChildId,
+    pub(super) speaker: Speaker,
+    pub(super) began: Instant,
 }
 
 /// Who speaks on a channel, which decides what may be said.
-enum Speaker {
-    Login,
+pub(super) enum Speaker {
+    /// A login process; one that retires is not replaced.
+    Login {
+        retiring: bool,
+    },
     Session(Box<Visit>),
     /// A spool helper, for this session.
     Helper {
@@ -62,41 +75,62 @@ enum Speaker {
 }
 
 /// A login attempt and the session that it becomes.
-struct Visit {
+pub(super) struct Visit {
+    pub(super) id: SessionId,
+    pub(super) peer: Peer,
+    /// Whether the verdict is still to come.
+    pub(super) verifying: bool,
+    pub(super) admitted: Option<Admitted>,
+    pub(super) began: Option<Instant>,
+    pub(super) report: Option<Report>,
+    pub(super) sending: bool,
+}
+
+/// A login attempt that waits to be verified.
+#[derive(Debug)]
+pub(super) struct Waiting {
     id: SessionId,
     peer: Peer,
-    admitted: Option<Admitted>,
-    began: Option<Instant>,
-    report: Option<Report>,
+    attempt: OwnedFd,
 }
 
 /// A message that sendmail has now.
-struct Sending {
-    id: SessionId,
-    peer: Peer,
-    user: String,
-    octets: u64,
-    answer: OwnedFd,
+pub(super) struct Sending {
+    pub(super) visit: u64,
+    pub(super) id: SessionId,
+    pub(super) peer: Peer,
+    pub(super) user: String,
+    pub(super) octets: u64,
+    pub(super) answer: OwnedFd,
 }
 
 /// What a child is, for its end.
-enum Child {
+pub(super) enum Child {
     Speaker(u64),
     Sendmail(Box<Sending>),
 }
 
-impl<'a> Monitor<'a> {
+/// What the configuration allows at once.
+pub(super) fn limits(config: &Config) -> Limits {
+    Limits {
+        connections: config.limits.max_connections,
+        per_address: config.limits.max_per_address,
+        verifications: u32::from(config.limits.verifications()),
+        waiting: defaults::MAX_WAITING,
+    }
+}
+
+impl Monitor {
     /// A monitor without children.
     ///
     /// # Errors
     /// No descriptor is left.
-    pub(crate) fn new(config: &'a Config, log: Log, own: SessionId) -> Result<Self> {
+    pub(crate) fn new(config: Config, log: Log, own: SessionId) -> Result<Self> {
         let failed = |cause| Error::io("cannot make an event queue", cause);
         let queue = Queue::new().map_err(failed)?;
         let signals = Signals::new()?;
         queue.add(&signals, SIGNALS).map_err(failed)?;
         Ok(Self {
-            config,
             debug: log.debugs(),
             log,
             own,
@@ -106,6 +140,9 @@ impl<'a> Monitor<'a> {
             children: HashMap::new(),
             next: SIGNALS + 1,
             buffer: vec![0; LARGEST],
+            intake: Intake::new(limits(&config)),
+            config: Rc::new(config),
+            site: None,
         })
     }
 
@@ -114,15 +151,16 @@ impl<'a> Monitor<'a> {
     /// # Errors
     /// No process or descriptor is left.
     pub(crate) fn start_login(&mut self, client: &OwnedFd, session: SessionId, cell: &Cell) -> Result<()> {
-        self.start_speaker(Speaker::Login, &[client.as_fd()], |surroundings| {
+        self.start_speaker(Speaker::Login { retiring: true }, &[client.as_raw_fd()], |surroundings| {
             login::serve_one(client, session, surroundings, cell)
         })
     }
 
     /// Serves until the last child has ended.
     pub(crate) fn run(&mut self) {
-        while !self.children.is_empty() {
-            match self.queue.wait() {
+        while !self.children.is_empty() || self.site.is_some() {
+            let within = self.tend();
+            match self.queue.wait(within) {
                 Ok(ready) => ready.into_iter().for_each(|number| self.attend(number)),
                 Err(cause) => self.own_fault(&Error::io("cannot wait for events", cause)),
             }
@@ -134,7 +172,8 @@ impl<'a> Monitor<'a> {
             while let Some(notice) = self.signals.next() {
                 match notice {
                     signals::Notice::ChildEnded => self.bury(),
-                    signals::Notice::Terminate => self.children.keys().for_each(|child| child.terminate()),
+                    signals::Notice::Reload => self.reload(),
+                    signals::Notice::Terminate => self.terminate(),
                 }
             }
         } else {
@@ -143,7 +182,7 @@ impl<'a> Monitor<'a> {
     }
 
     /// Takes one message off a channel; false when there is none.
-    fn hear(&mut self, number: u64) -> bool {
+    pub(super) fn hear(&mut self, number: u64) -> bool {
         let Some(channel) = self.channels.get(&number) else { return false };
         let received = match socket::receive(&channel.socket, &mut self.buffer, false) {
             Ok(message) if message.length > 0 => message,
@@ -168,8 +207,8 @@ impl<'a> Monitor<'a> {
         let Some(mut channel) = self.channels.remove(&number) else { return };
         let pid = channel.child.number();
         let done = match &mut channel.speaker {
-            Speaker::Login => self.act_for_login(pid, notice, descriptors),
-            Speaker::Session(visit) => self.act_for_session(pid, visit, notice, descriptors),
+            Speaker::Login { .. } => self.act_for_login(number, pid, &channel.socket, notice, descriptors),
+            Speaker::Session(visit) => self.act_for_session(number, pid, visit, notice, descriptors),
             Speaker::Helper { id, peer, user } => self.act_for_helper(pid, *id, *peer, user, notice),
         };
         self.channels.insert(number, channel);
@@ -178,10 +217,23 @@ impl<'a> Monitor<'a> {
         }
     }
 
-    fn act_for_login(&mut self, pid: u32, notice: Notice, descriptors: Vec<OwnedFd>) -> Result<()> {
+    fn act_for_login(
+        &mut self,
+        number: u64,
+        pid: u32,
+        login: &OwnedFd,
+        notice: Notice,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<()> {
         let (id, event) = match notice {
-            Notice::Connected(id, peer) => (id, Event::Connect { client: peer.address }),
+            Notice::Connected(id, peer) => {
+                if !self.intake.connected(id, &peer, number) {
+                    self.reject(login, id);
+                }
+                (id, Event::Connect { client: peer.address })
+            }
             Notice::Disconnected(id, peer, why, seconds) => {
+                self.intake.left(&id);
                 (id, Event::Disconnect { client: peer.address, seconds, reason: why.word() })
             }
             Notice::Probe(id, peer, user) => (id, Event::Probe { client: peer.address, user }),
@@ -190,7 +242,10 @@ impl<'a> Monitor<'a> {
                 (self.own, Event::Error { client: None, user: None, text: error.to_string() })
             }
             Notice::Remark(text) => (self.own, Event::Notice { text }),
-            Notice::Attempt(id, peer) => return self.start_verifier(id, peer, only(descriptors)?),
+            Notice::Attempt(id, peer, user) => {
+                let waiting = Waiting { id, peer, attempt: only(descriptors)? };
+                return self.take_turn(user, waiting);
+            }
             _ => return Err(not_its_to_say("login")),
         };
         self.log.event(&id, pid, &event);
@@ -199,12 +254,16 @@ impl<'a> Monitor<'a> {
 
     fn act_for_session(
         &mut self,
+        number: u64,
         pid: u32,
         visit: &mut Visit,
         notice: Notice,
         descriptors: Vec<OwnedFd>,
     ) -> Result<()> {
         let client = visit.peer.address;
+        if matches!(notice, Notice::Refused(..) | Notice::Admitted(_) | Notice::Fault(_)) {
+            self.verified(visit);
+        }
         let event = match (notice, &visit.admitted) {
             (Notice::Refused(user, mechanism, reason), None) => {
                 Event::Refused { client, user, mechanism: mechanism.name(), reason }
@@ -225,10 +284,11 @@ impl<'a> Monitor<'a> {
             (Notice::Remark(text), _) => Event::Notice { text },
             (Notice::Debug(_, text), _) => Event::Debug { text },
             (Notice::Spool, Some(admitted)) => {
-                return self.start_spool(visit, admitted.clone(), only(descriptors)?);
+                let admitted = admitted.clone();
+                return self.start_spool(visit, &admitted, &only(descriptors)?);
             }
-            (Notice::Transmit(octets), Some(admitted)) if self.config.xtnd.xmit => {
-                return self.start_sendmail(visit.id, visit.peer, admitted, octets, descriptors);
+            (Notice::Transmit(octets), Some(_)) if self.config.xtnd.xmit && !visit.sending => {
+                return self.start_sendmail(number, visit, octets, descriptors);
             }
             (Notice::Report(report), Some(_)) if visit.report.is_none() => {
                 visit.report = Some(report);
@@ -247,138 +307,137 @@ impl<'a> Monitor<'a> {
         Ok(())
     }
 
-    fn start_verifier(&mut self, id: SessionId, peer: Peer, attempt: OwnedFd) -> Result<()> {
-        let visit = Visit { id, peer, admitted: None, began: None, report: None };
-        let kept = attempt.as_fd();
-        let started = self.start_speaker(Speaker::Session(Box::new(visit)), &[kept], |surroundings| {
+    /// An attempt is verified now, or when its turn comes.
+    fn take_turn(&mut self, user: u64, waiting: Waiting) -> Result<()> {
+        let peer = waiting.peer;
+        match self.intake.ask(&peer, user, waiting) {
+            Turn::Now(waiting) => self.start_verifier(waiting),
+            Turn::Later => Ok(()),
+            Turn::Full(waiting) => {
+                busy(&waiting.attempt);
+                Err(Error::new(Kind::Temporary, "too many logins wait to be checked: one was refused"))
+            }
+        }
+    }
+
+    /// A verification is over: the next has its turn.
+    pub(super) fn verified(&mut self, visit: &mut Visit) {
+        if std::mem::take(&mut visit.verifying)
+            && let Some(waiting) = self.intake.done()
+            && let Err(error) = self.start_verifier(waiting)
+        {
+            self.own_fault(&error);
+        }
+    }
+
+    fn start_verifier(&mut self, waiting: Waiting) -> Result<()> {
+        let Waiting { id, peer, attempt } = waiting;
+        let visit =
+            Visit { id, peer, verifying: true, admitted: None, began: None, report: None, sending: false };
+        let speaker = Speaker::Session(Box::new(visit));
+        let started = self.start_speaker(speaker, &[attempt.as_raw_fd()], |surroundings| {
             verifier::run(&attempt, id, peer, surroundings)
         });
         if started.is_err() {
-            let reply = "[SYS/TEMP] the server is too busy, try again later".to_owned();
-            let answer = Answer::Unavailable { reply, delayed: false };
-            // The login process may be gone; then nobody waits for it.
-            let _ = socket::send(&attempt, &answer.to_bytes(), &[], false);
+            busy(&attempt);
+            if let Some(waiting) = self.intake.done() {
+                busy(&waiting.attempt);
+                self.intake.done();
+            }
         }
         started
     }
 
-    fn start_spool(&mut self, visit: &Visit, admitted: Admitted, socket: OwnedFd) -> Result<()> {
+    fn start_spool(&mut self, visit: &Visit, admitted: &Admitted, socket: &OwnedFd) -> Result<()> {
+        let of_this =
+            |channel: &&Channel| matches!(&channel.speaker, Speaker::Helper { id, .. } if *id == visit.id);
+        if self.channels.values().filter(of_this).count() >= MOST_HELPERS {
+            return Err(Error::new(
+                Kind::Temporary,
+                format!("{} asks for too many spool helpers", admitted.user),
+            ));
+        }
         let speaker = Speaker::Helper { id: visit.id, peer: visit.peer, user: admitted.user.clone() };
-        self.start_speaker(speaker, &[socket.as_fd()], |surroundings| {
-            spool::run(&socket, &admitted, surroundings)
+        self.start_speaker(speaker, &[socket.as_raw_fd()], |surroundings| {
+            spool::run(socket, admitted, surroundings)
         })
     }
 
     fn start_sendmail(
         &mut self,
-        id: SessionId,
-        peer: Peer,
-        admitted: &Admitted,
+        number: u64,
+        visit: &mut Visit,
         octets: u64,
         descriptors: Vec<OwnedFd>,
     ) -> Result<()> {
         let [answer, message] = <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| {
             Error::new(Kind::Temporary, "a request for sendmail came without its descriptors")
         })?;
+        let Some(admitted) = &visit.admitted else { return Err(not_its_to_say("session")) };
         let program = &self.config.xtnd.sendmail;
         let child = fork(|| {
-            become_child(&[message.as_fd()]);
+            become_child(&[message.as_raw_fd()]);
             sendmail::run(&message, admitted, program)
         })?;
         let user = admitted.user.clone();
-        self.children.insert(child, Child::Sendmail(Box::new(Sending { id, peer, user, octets, answer })));
+        visit.sending = true;
+        let sending = Sending { visit: number, id: visit.id, peer: visit.peer, user, octets, answer };
+        self.children.insert(child, Child::Sendmail(Box::new(sending)));
         Ok(())
     }
 
     /// Forks a child that has a line to the monitor.
-    fn start_speaker(
+    pub(super) fn start_speaker(
         &mut self,
         speaker: Speaker,
-        kept: &[BorrowedFd<'_>],
+        kept: &[RawFd],
         role: impl FnOnce(&Surroundings<'_>) -> u8,
     ) -> Result<()> {
         let (ours, theirs) = socket::pair().map_err(|cause| Error::io("cannot make a socket pair", cause))?;
-        let (config, debug, number) = (self.config, self.debug, self.next);
+        let (config, debug, number) = (Rc::clone(&self.config), self.debug, self.next);
         self.next += 1;
         let child = fork(|| {
             let mut all = kept.to_vec();
-            all.push(theirs.as_fd());
+            all.push(theirs.as_raw_fd());
             become_child(&all);
-            role(&Surroundings { config, debug, control: theirs })
+            role(&Surroundings { config: &config, debug, control: theirs })
         })?;
-        self.queue.add(&ours, number).map_err(|cause| Error::io("cannot watch a child", cause))?;
-        self.channels.insert(number, Channel { socket: ours, child, speaker });
+        let began = clock::now();
         self.children.insert(child, Child::Speaker(number));
-        Ok(())
+        let watched = self.queue.add(&ours, number);
+        self.channels.insert(number, Channel { socket: ours, child, speaker, began });
+        watched.map_err(|cause| Error::io("cannot watch a child", cause))
     }
 
-    /// Learns which children have ended.
-    fn bury(&mut self) {
-        while let Some((child, ended)) = reap() {
-            match self.children.remove(&child) {
-                Some(Child::Speaker(number)) => {
-                    while self.hear(number) {}
-                    if let Some(channel) = self.channels.remove(&number) {
-                        self.queue.remove(&channel.socket);
-                        self.close_visit(channel.child.number(), channel.speaker, ended);
-                    }
-                }
-                Some(Child::Sendmail(sending)) => self.close_sending(child.number(), *sending, ended),
-                None => {}
-            }
-        }
-    }
-
-    fn close_sending(&mut self, pid: u32, sending: Sending, ended: Ended) {
-        let sent = Sent::from_end(ended);
-        sendmail::report(&sending.answer, sent);
-        let Sending { id, peer, user, octets, .. } = sending;
-        let event =
-            Event::Xmit { client: peer.address, user: user.into_bytes(), octets, status: sent.status };
-        self.log.event(&id, pid, &event);
-    }
-
-    fn close_visit(&mut self, pid: u32, speaker: Speaker, ended: Ended) {
-        let Speaker::Session(visit) = speaker else {
-            if let Ended::Signal(signal) = ended {
-                let what = format!("process {pid} ended by signal {signal}");
-                self.own_fault(&Error::new(Kind::Temporary, what));
-            }
-            return;
-        };
-        let Visit { id, peer, admitted: Some(admitted), began: Some(began), report } = *visit else { return };
-        let report = report.unwrap_or_else(|| Report::ended(End::Killed));
-        let logout = Logout {
-            client: peer.address,
-            user: admitted.user.into_bytes(),
-            retrieved: report.retrieved,
-            top: report.tops,
-            octets: report.sent,
-            deleted: report.deleted,
-            deleted_octets: report.deleted_octets,
-            left: report.left,
-            left_octets: report.left_octets,
-            seconds: began.elapsed().as_secs(),
-            end: report.end,
-        };
-        let user = logout.user.clone();
-        self.log.event(&id, pid, &Event::Logout(logout));
-        if self.config.log.statistics && report.end != End::Killed {
-            let Report { deleted, deleted_octets, left, left_octets, .. } = report;
-            self.log.event(&id, pid, &Event::Stats { user, deleted, deleted_octets, left, left_octets });
-        }
-    }
-
-    fn own_fault(&mut self, error: &Error) {
+    pub(super) fn own_fault(&self, error: &Error) {
         let event = Event::Error { client: None, user: None, text: error.to_string() };
         self.log.event(&self.own, std::process::id(), &event);
+    }
+
+    pub(super) fn own_remark(&self, text: String) {
+        self.log.event(&self.own, std::process::id(), &Event::Notice { text });
+    }
+
+    /// Whether a session with this id goes on, whatever became of its login process.
+    pub(super) fn has_session(&self, id: &SessionId) -> bool {
+        self.channels
+            .values()
+            .any(|channel| matches!(&channel.speaker, Speaker::Session(visit) if visit.id == *id))
     }
 }
 
 /// The first thing in a child: what it does not need is closed, signals are as in a fresh process.
-fn become_child(kept: &[BorrowedFd<'_>]) {
+fn become_child(kept: &[RawFd]) {
     descriptors::close_all_but(kept);
     signals::restore();
+}
+
+/// Tells a login process that an attempt cannot be verified.
+fn busy(attempt: &impl AsFd) {
+    let reply = "[SYS/TEMP] the server is too busy, try again later".to_owned();
+    let answer = Answer::Unavailable { reply, delayed: false };
+    // The login process may be gone; then nobody waits for it.
+    let _ = socket::send(attempt, &answer.to_bytes(), &[], false);
 }
 
 fn only(descriptors: Vec<OwnedFd>) -> Result<OwnedFd> {

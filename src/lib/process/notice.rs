@@ -70,7 +70,8 @@ pub(crate) enum Notice {
     /// Login process: a client connected.
     Connected(SessionId, Peer),
     /// Login process: check credentials; the attempt's socket comes with it.
-    Attempt(SessionId, Peer),
+    /// The number stands for the name, so that those who log in as others need not wait for it.
+    Attempt(SessionId, Peer, u64),
     /// Login process: a client left without a session.
     Disconnected(SessionId, Peer, Departure, u64),
     /// Login process: USER, then QUIT.
@@ -99,19 +100,19 @@ impl Message for Notice {
     fn encode(&self, out: &mut Writer) {
         match self {
             Self::Connected(session, peer) => {
-                put_session(out.byte(1), *session).peer(peer);
+                out.byte(1).session(*session).peer(peer);
             }
-            Self::Attempt(session, peer) => {
-                put_session(out.byte(2), *session).peer(peer);
+            Self::Attempt(session, peer, user) => {
+                out.byte(2).session(*session).peer(peer).number(*user);
             }
             Self::Disconnected(session, peer, departure, seconds) => {
-                put_session(out.byte(3), *session).peer(peer).byte(*departure as u8).number(*seconds);
+                out.byte(3).session(*session).peer(peer).byte(*departure as u8).number(*seconds);
             }
             Self::Probe(session, peer, user) => {
-                put_session(out.byte(4), *session).peer(peer).bytes(user);
+                out.byte(4).session(*session).peer(peer).bytes(user);
             }
             Self::Debug(session, text) => {
-                put_session(out.byte(5), *session).bytes(text.as_bytes());
+                out.byte(5).session(*session).bytes(text.as_bytes());
             }
             Self::Refused(user, mechanism, reason) => {
                 out.byte(6).bytes(user).byte(mechanism.tag()).bytes(reason.as_bytes());
@@ -136,10 +137,10 @@ impl Message for Notice {
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(match input.byte()? {
-            1 => Self::Connected(take_session(input)?, input.peer()?),
-            2 => Self::Attempt(take_session(input)?, input.peer()?),
+            1 => Self::Connected(input.session()?, input.peer()?),
+            2 => Self::Attempt(input.session()?, input.peer()?, input.number()?),
             3 => Self::Disconnected(
-                take_session(input)?,
+                input.session()?,
                 input.peer()?,
                 match input.byte()? {
                     0 => Departure::Quit,
@@ -150,8 +151,8 @@ impl Message for Notice {
                 },
                 input.number()?,
             ),
-            4 => Self::Probe(take_session(input)?, input.peer()?, input.bytes()?.to_vec()),
-            5 => Self::Debug(take_session(input)?, input.text()?),
+            4 => Self::Probe(input.session()?, input.peer()?, input.bytes()?.to_vec()),
+            5 => Self::Debug(input.session()?, input.text()?),
             6 => Self::Refused(input.bytes()?.to_vec(), Mechanism::from_tag(input.byte()?)?, input.text()?),
             7 => Self::Admitted(Admitted::decode(input)?),
             8 => Self::Fault(take_error(input)?),
@@ -237,14 +238,6 @@ impl Report {
             },
         })
     }
-}
-
-fn put_session(out: &mut Writer, session: SessionId) -> &mut Writer {
-    out.bytes(session.as_bytes())
-}
-
-fn take_session(input: &mut Reader<'_>) -> Result<SessionId, Malformed> {
-    SessionId::parse(input.bytes()?).ok_or(Malformed)
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! Descriptors that the process was started with.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 use std::io::{IsTerminal, stdin};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 
 /// The first descriptor that systemd passes (sd_listen_fds(3)).
 const FIRST_PASSED: RawFd = 3;
+
+/// More sockets than any unit file has.
+const MOST_PASSED: u32 = 64;
 
 /// What stands on standard input.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,36 +71,32 @@ pub(crate) fn onto_standard_input(fd: impl AsFd) -> std::io::Result<()> {
     Ok(nix::unistd::dup2_stdin(fd)?)
 }
 
-/// The one descriptor that systemd passed to this process, if it did (sd_listen_fds(3)).
+/// The descriptors that systemd passed to this process (sd_listen_fds(3)).
 ///
 /// # Errors
-/// More than one was passed.
-pub(crate) fn passed_by_systemd() -> Result<Option<OwnedFd>> {
+/// One of them is not open.
+pub(crate) fn passed_by_systemd() -> Result<Vec<OwnedFd>> {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u32>().ok());
     if number("LISTEN_PID") != Some(std::process::id()) {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    match number("LISTEN_FDS") {
-        None | Some(0) => Ok(None),
-        Some(1) => {
-            // SAFETY: LISTEN_PID is our pid and LISTEN_FDS is 1, so descriptor 3 is ours; this runs once, before
-            // anything else is opened, and nobody wrapped it before.
-            let socket = unsafe { OwnedFd::from_raw_fd(FIRST_PASSED) };
-            fcntl(&socket, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))
-                .map_err(|errno| Error::io("descriptor 3, named by LISTEN_FDS, is not open", errno.into()))?;
-            Ok(Some(socket))
-        }
-        Some(more) => Err(Error::new(
-            Kind::Usage,
-            format!("LISTEN_FDS={more}: one connected socket is expected (Accept=yes in the socket unit)"),
-        )),
-    }
+    let count = number("LISTEN_FDS").unwrap_or(0).min(MOST_PASSED);
+    (0..count).map(|index| pass(FIRST_PASSED + RawFd::try_from(index).unwrap_or(0))).collect()
+}
+
+fn pass(number: RawFd) -> Result<OwnedFd> {
+    // SAFETY: LISTEN_PID is our pid and LISTEN_FDS counts this descriptor, so it is ours; this runs once, before anything
+    // else is opened, and nobody wrapped it before.
+    let socket = unsafe { OwnedFd::from_raw_fd(number) };
+    fcntl(&socket, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).map_err(|errno| {
+        Error::io(format!("descriptor {number}, counted by LISTEN_FDS, is not open"), errno.into())
+    })?;
+    Ok(socket)
 }
 
 /// Closes every descriptor from 3 on, except those given. For a child that has just been forked.
-pub(crate) fn close_all_but(kept: &[BorrowedFd<'_>]) {
-    let mut numbers: Vec<RawFd> =
-        kept.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd >= FIRST_PASSED).collect();
+pub(crate) fn close_all_but(kept: &[RawFd]) {
+    let mut numbers: Vec<RawFd> = kept.iter().copied().filter(|fd| *fd >= FIRST_PASSED).collect();
     numbers.sort_unstable();
     let mut from = FIRST_PASSED;
     for number in numbers {

@@ -111,6 +111,13 @@ impl Limits {
     }
 }
 
+/// Lets this process have as many descriptors as the system's hard limit allows. Best effort.
+pub(crate) fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
 /// Tells the kernel which process to end first when memory runs out: higher goes first. Best effort.
 pub(crate) fn end_first_when_out_of_memory(adjustment: i16) {
     let _ = std::fs::write("/proc/self/oom_score_adj", adjustment.to_string());

@@ -4,6 +4,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// Descriptors that are waited for, each under a number.
 pub(crate) struct Queue(Epoll);
@@ -31,13 +32,17 @@ impl Queue {
         let _ = self.0.delete(fd);
     }
 
-    /// The numbers of those that are readable or ended; waits until there is one.
+    /// The numbers of those that are readable or ended; waits until there is one, or until the time is over.
     ///
     /// # Errors
     /// As epoll_wait(2).
-    pub(crate) fn wait(&self) -> io::Result<Vec<u64>> {
+    pub(crate) fn wait(&self, within: Option<Duration>) -> io::Result<Vec<u64>> {
         let mut events = [EpollEvent::empty(); 64];
-        match self.0.wait(&mut events, EpollTimeout::NONE) {
+        let timeout = within.map_or(EpollTimeout::NONE, |time| {
+            // Rounded up, so that the time is over when the call returns.
+            EpollTimeout::try_from(time + Duration::from_micros(999)).unwrap_or(EpollTimeout::MAX)
+        });
+        match self.0.wait(&mut events, timeout) {
             Ok(ready) => Ok(events[..ready].iter().map(EpollEvent::data).collect()),
             Err(Errno::EINTR) => Ok(Vec::new()),
             Err(errno) => Err(errno.into()),

@@ -25,6 +25,8 @@ pub(crate) enum Calls {
     Messages,
     /// The event queue of the login process.
     Events,
+    /// Taking connections from sockets that listen.
+    Accept,
     /// Reading, writing, locking, truncating and syncing files that are open.
     OpenFiles,
     /// Opening, making, renaming and removing files by name (Landlock says where).
@@ -168,6 +170,7 @@ const fn plain(group: Calls) -> &'static [i64] {
         Calls::Streams => STREAMS,
         Calls::Messages => MESSAGES,
         Calls::Events => EVENTS,
+        Calls::Accept => ACCEPT,
         Calls::OpenFiles => OPEN_FILES,
         Calls::Names => NAMES,
         Calls::Attributes => ATTRIBUTES,
@@ -219,6 +222,8 @@ const EVENTS: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_epoll_wait,
 ];
+
+const ACCEPT: &[i64] = &[libc::SYS_accept4];
 
 const OPEN_FILES: &[i64] = &[
     libc::SYS_pread64,
@@ -293,6 +298,7 @@ mod tests {
             Calls::Streams,
             Calls::Messages,
             Calls::Events,
+            Calls::Accept,
             Calls::OpenFiles,
             Calls::Names,
             Calls::Attributes,

@@ -10,6 +10,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 pub(crate) enum Notice {
     /// A child ended.
     ChildEnded,
+    /// Read the configuration again.
+    Reload,
     /// End.
     Terminate,
 }
@@ -18,7 +20,7 @@ pub(crate) enum Notice {
 pub(crate) struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks SIGCHLD, SIGTERM and SIGINT and receives them by descriptor.
+    /// Blocks SIGCHLD, SIGHUP, SIGTERM and SIGINT and receives them by descriptor.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -35,6 +37,7 @@ impl Signals {
         let signal = self.0.read_signal().ok()??;
         match i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
             Some(Signal::SIGCHLD) => Some(Notice::ChildEnded),
+            Some(Signal::SIGHUP) => Some(Notice::Reload),
             _ => Some(Notice::Terminate),
         }
     }
@@ -47,7 +50,7 @@ impl AsFd for Signals {
 }
 
 fn watched() -> SigSet {
-    [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT].into_iter().collect()
+    [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT].into_iter().collect()
 }
 
 /// In a child: signals work as in a fresh process again.

@@ -3,8 +3,8 @@
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrStorage,
-    getpeername, getsockopt, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+    SockaddrStorage, getpeername, getsockopt, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
@@ -96,6 +96,19 @@ pub(crate) fn write(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
 /// Tells the other end that nothing more will be sent.
 pub(crate) fn finish(fd: impl AsFd) {
     let _ = nix::sys::socket::shutdown(fd.as_fd().as_raw_fd(), nix::sys::socket::Shutdown::Write);
+}
+
+/// Lets more clients wait for `accept` than the default.
+///
+/// # Errors
+/// As listen(2).
+pub(crate) fn lengthen_queue(fd: impl AsFd) -> io::Result<()> {
+    Ok(nix::sys::socket::listen(&fd, Backlog::MAXCONN)?)
+}
+
+/// Whether the descriptor is a listening socket.
+pub(crate) fn is_listening(fd: impl AsFd) -> bool {
+    getsockopt(&fd, sockopt::AcceptConn) == Ok(true)
 }
 
 /// What a descriptor is waited for.

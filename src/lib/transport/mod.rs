@@ -1,4 +1,5 @@
 //! Streams to clients.
 
+pub(crate) mod listen;
 pub(crate) mod output;
 pub(crate) mod stream;

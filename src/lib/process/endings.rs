@@ -1,0 +1,83 @@
+//! How children end, and what the log says of it. The monitor's part.
+
+use super::monitor::{Channel, Child, Monitor, Sending, Speaker, Visit};
+use super::notice::Report;
+use super::sendmail::{self, Sent};
+use crate::error::{Error, Kind};
+use crate::log::{End, Event, Logout};
+use crate::sys::process::{Ended, reap};
+
+impl Monitor {
+    /// Learns which children have ended.
+    pub(super) fn bury(&mut self) {
+        while let Some((child, ended)) = reap() {
+            match self.children.remove(&child) {
+                Some(Child::Speaker(number)) => {
+                    while self.hear(number) {}
+                    if let Some(channel) = self.channels.remove(&number) {
+                        self.queue.remove(&channel.socket);
+                        self.close_channel(number, channel, ended);
+                    }
+                }
+                Some(Child::Sendmail(sending)) => self.close_sending(child.number(), *sending, ended),
+                None => {}
+            }
+        }
+    }
+
+    fn close_sending(&mut self, pid: u32, sending: Sending, ended: Ended) {
+        let sent = Sent::from_end(ended);
+        sendmail::report(&sending.answer, sent);
+        let Sending { visit, id, peer, user, octets, .. } = sending;
+        if let Some(Channel { speaker: Speaker::Session(visit), .. }) = self.channels.get_mut(&visit) {
+            visit.sending = false;
+        }
+        let event =
+            Event::Xmit { client: peer.address, user: user.into_bytes(), octets, status: sent.status };
+        self.log.event(&id, pid, &event);
+    }
+
+    fn close_channel(&mut self, number: u64, channel: Channel, ended: Ended) {
+        let pid = channel.child.number();
+        match channel.speaker {
+            Speaker::Session(mut visit) => {
+                self.verified(&mut visit);
+                self.close_visit(pid, *visit);
+                return;
+            }
+            Speaker::Login { retiring } => self.login_ended(number, retiring, channel.began),
+            Speaker::Helper { .. } => {}
+        }
+        if let Ended::Signal(signal) = ended {
+            let what = format!("process {pid} ended by signal {signal}");
+            self.own_fault(&Error::new(Kind::Temporary, what));
+        }
+    }
+
+    fn close_visit(&mut self, pid: u32, visit: Visit) {
+        let Visit { id, peer, admitted: Some(admitted), began: Some(began), report, .. } = visit else {
+            return;
+        };
+        self.intake.left(&id);
+        let report = report.unwrap_or_else(|| Report::ended(End::Killed));
+        let logout = Logout {
+            client: peer.address,
+            user: admitted.user.into_bytes(),
+            retrieved: report.retrieved,
+            top: report.tops,
+            octets: report.sent,
+            deleted: report.deleted,
+            deleted_octets: report.deleted_octets,
+            left: report.left,
+            left_octets: report.left_octets,
+            seconds: began.elapsed().as_secs(),
+            end: report.end,
+        };
+        let user = logout.user.clone();
+        self.log.event(&id, pid, &Event::Logout(logout));
+        if self.config.log.statistics && report.end != End::Killed {
+            let Report { deleted, deleted_octets, left, left_octets, .. } = report;
+            self.log.event(&id, pid, &Event::Stats { user, deleted, deleted_octets, left, left_octets });
+        }
+    }
+}

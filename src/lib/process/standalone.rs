@@ -1,0 +1,214 @@
+//! Standalone mode: listening sockets, login processes in generations, reload and end. The monitor's part.
+//!
+//! A generation is one login process for each core. SIGHUP reads the configuration again; when it is good, a new generation takes
+//! over the listening sockets, and the old one ends with its last connection. A login process that dies is replaced; sessions
+//! are not its children and go on.
+
+use super::login::{self, Cell};
+use super::message::{Message, Order};
+use super::monitor::{Monitor, Speaker, limits};
+use super::{inetd, places};
+use crate::config::{Address, Config};
+use crate::error::{Error, Result};
+use crate::log::{Log, SessionId};
+use crate::sys::notify::Manager;
+use crate::sys::{clock, process, socket};
+use crate::transport::listen;
+use std::net::TcpListener;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// A login process that dies sooner than this is replaced only after this time.
+const BREATH: Duration = Duration::from_secs(1);
+
+/// Reads the configuration as it was read at the start, command line included.
+type Load = Box<dyn Fn() -> Result<Config>>;
+
+/// What a standalone server has besides its children.
+pub(crate) struct Site {
+    listeners: Vec<Listener>,
+    cell: Cell,
+    load: Load,
+    manager: Manager,
+    /// When login processes that died are to be replaced.
+    due: Vec<Instant>,
+}
+
+/// A socket that listens; systemd's have no address of the configuration.
+struct Listener {
+    address: Option<Address>,
+    socket: TcpListener,
+}
+
+/// A monitor that listens, with its first generation of login processes.
+///
+/// # Errors
+/// An address cannot be listened on, or nothing can be served.
+pub(crate) fn start(
+    passed: Vec<OwnedFd>,
+    config: Config,
+    load: Load,
+    log: Log,
+    own: SessionId,
+) -> Result<Monitor> {
+    process::raise_descriptor_limit();
+    let mut listeners = Vec::new();
+    for socket in passed {
+        let socket = TcpListener::from(socket);
+        listen::prepare(&socket).map_err(|cause| Error::io("cannot use a socket from systemd", cause))?;
+        listeners.push(Listener { address: None, socket });
+    }
+    let listeners = open_listeners(listeners, &config)?;
+    let cell = Cell { ids: inetd::login_ids()?, root: places::prepare(&config)? };
+    let mut monitor = Monitor::new(config, log, own)?;
+    monitor.site =
+        Some(Site { listeners, cell, load, manager: Manager::from_environment(), due: Vec::new() });
+    monitor.start_generation()?;
+    monitor.say_ready();
+    Ok(monitor)
+}
+
+/// Keeps the sockets of systemd and those whose address stays, opens what is new.
+fn open_listeners(old: Vec<Listener>, config: &Config) -> Result<Vec<Listener>> {
+    let mut kept: Vec<Listener> = old
+        .into_iter()
+        .filter(|listener| listener.address.is_none_or(|address| config.listen.pop3.contains(&address)))
+        .collect();
+    for address in &config.listen.pop3 {
+        if !kept.iter().any(|listener| listener.address.as_ref() == Some(address)) {
+            kept.push(Listener { address: Some(*address), socket: listen::open(address)? });
+        }
+    }
+    Ok(kept)
+}
+
+impl Monitor {
+    /// Where clients can connect, for people.
+    pub(crate) fn listens_on(&self) -> Vec<String> {
+        let Some(site) = &self.site else { return Vec::new() };
+        site.listeners
+            .iter()
+            .filter_map(|listener| listener.socket.local_addr().ok())
+            .map(|address| address.to_string())
+            .collect()
+    }
+
+    fn say_ready(&self) {
+        let places = self.listens_on().join(", ");
+        if let Some(site) = &self.site {
+            site.manager.ready();
+            site.manager.status(&format!("serving {places}"));
+        }
+        self.own_remark(format!("serving POP3 on {places}"));
+    }
+
+    fn start_generation(&mut self) -> Result<()> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        (0..cores).try_for_each(|_| self.start_login_process())
+    }
+
+    fn start_login_process(&mut self) -> Result<()> {
+        let Some(mut site) = self.site.take() else { return Ok(()) };
+        let kept: Vec<RawFd> = site.listeners.iter().map(|listener| listener.socket.as_raw_fd()).collect();
+        let started = self.start_speaker(Speaker::Login { retiring: false }, &kept, |surroundings| {
+            // In the child: the listening sockets are its own now, so that it can close them.
+            let sockets = std::mem::take(&mut site.listeners).into_iter().map(|listener| listener.socket);
+            login::serve_many(sockets.collect(), surroundings, &site.cell)
+        });
+        self.site = Some(site);
+        started
+    }
+
+    /// What has to be done by the clock; how long until the next of it.
+    pub(super) fn tend(&mut self) -> Option<Duration> {
+        let now = clock::now();
+        let due: Vec<Instant> = self.site.as_mut().map(|site| std::mem::take(&mut site.due))?;
+        let (ripe, mut later): (Vec<_>, Vec<_>) = due.into_iter().partition(|time| *time <= now);
+        for _ in ripe {
+            if let Err(error) = self.start_login_process() {
+                self.own_fault(&error);
+                later.push(now + BREATH);
+            }
+        }
+        let next = later.iter().min().map(|time| time.saturating_duration_since(now));
+        self.site.as_mut()?.due.append(&mut later);
+        next
+    }
+
+    /// A login process has ended: its clients are gone, and it is replaced unless it was told to retire.
+    pub(super) fn login_ended(&mut self, number: u64, retiring: bool, began: Instant) {
+        let goes_on: Vec<SessionId> =
+            self.intake.clients_of(number).filter(|id| self.has_session(id)).collect();
+        self.intake.login_gone(number, |id| goes_on.contains(id));
+        if let Some(site) = &mut self.site
+            && !retiring
+        {
+            let now = clock::now();
+            site.due.push(if began.elapsed() < BREATH { now + BREATH } else { now });
+        }
+    }
+
+    /// There are too many connections for this one.
+    pub(super) fn reject(&self, login: &OwnedFd, id: SessionId) {
+        // A login process that does not keep up will see it leave some other way.
+        let _ = socket::send(login, &Order::Reject(id).to_bytes(), &[], false);
+    }
+
+    /// SIGHUP: a new generation with the configuration as it is now; a bad one changes nothing.
+    pub(super) fn reload(&mut self) {
+        let Some(site) = &self.site else { return };
+        site.manager.reloading();
+        if let Err(error) = self.try_reload() {
+            self.own_fault(&error);
+            self.own_remark("the configuration stays as it was".to_owned());
+            if let Some(site) = &self.site {
+                site.manager.ready();
+            }
+        }
+    }
+
+    fn try_reload(&mut self) -> Result<()> {
+        let Some(site) = &mut self.site else { return Ok(()) };
+        let config = (site.load)()?;
+        let root = places::prepare(&config)?;
+        let copies = site
+            .listeners
+            .iter()
+            .map(|listener| Ok(Listener { address: listener.address, socket: listener.socket.try_clone()? }))
+            .collect::<std::io::Result<Vec<_>>>()
+            .map_err(|cause| Error::io("cannot keep the listening sockets", cause))?;
+        site.listeners = open_listeners(copies, &config)?;
+        site.cell.root = root;
+        site.due.clear();
+        self.intake.set_limits(limits(&config));
+        self.config = Rc::new(config);
+        self.order_logins(Order::Retire);
+        self.start_generation()?;
+        self.say_ready();
+        Ok(())
+    }
+
+    /// SIGTERM: no more connections; sessions end by themselves. The second one ends them.
+    pub(super) fn terminate(&mut self) {
+        match self.site.take() {
+            Some(site) => {
+                site.manager.stopping();
+                self.own_remark("taking no more connections, waiting for sessions to end".to_owned());
+                self.order_logins(Order::End);
+            }
+            None => self.children.keys().for_each(|child| child.terminate()),
+        }
+    }
+
+    fn order_logins(&mut self, order: Order) {
+        for channel in self.channels.values_mut() {
+            if let Speaker::Login { retiring } = &mut channel.speaker {
+                *retiring = true;
+                // One that is gone needs no order.
+                let _ = socket::send(&channel.socket, &order.to_bytes(), &[], true);
+            }
+        }
+    }
+}
