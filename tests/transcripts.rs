@@ -3,6 +3,7 @@
 // Test code outside of test functions, which clippy.toml's exceptions do not reach.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
 #[path = "transcripts/fixture.rs"]
 mod fixture;
 #[path = "transcripts/machines.rs"]
@@ -11,12 +12,15 @@ mod machines;
 mod replay;
 #[path = "transcripts/script.rs"]
 mod script;
+#[path = "transcripts/server.rs"]
+mod server;
 
 use fixture::Fixture;
 use machines::Machines;
 use replay::{Site, replay};
 use script::Script;
 use std::collections::{BTreeSet, HashMap};
+use std::io::Write;
 
 /// Replays all files; `site` makes the server for one, or says that it cannot (`None`). Returns what failed.
 fn replay_all<'a>(
@@ -36,6 +40,21 @@ fn the_machines_hold_every_transcript() {
     let failures =
         replay_all(&Script::all(), |script, fixture| Some(Box::new(Machines::new(fixture, &script.setup))));
     assert!(failures.is_empty(), "{} transcripts failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Each conversation, held by the server itself.
+#[test]
+fn the_server_holds_every_transcript_over_inetd() {
+    common::isolated(|| {
+        let server::Outcome { replayed, skipped, failures } = server::replay_all(&Script::all());
+        writeln!(std::io::stderr(), "over inetd: {replayed} transcripts replayed, {} skipped", skipped.len())
+            .unwrap();
+        for script in &skipped {
+            writeln!(std::io::stderr(), "skipped: {script}").unwrap();
+        }
+        assert!(failures.is_empty(), "{} transcripts failed:\n{}", failures.len(), failures.join("\n"));
+        assert!(replayed >= 230, "only {replayed} transcripts were replayed");
+    });
 }
 
 /// Design, section 8: every rule that is claimed has a test that cites it.

@@ -136,17 +136,7 @@ impl Setup {
             Syslog::Missing => None,
             Syslog::Stuck => Some(Log::stuck()),
         };
-        World {
-            log,
-            program,
-            config,
-            spool,
-            options: self.options,
-            run_as: None,
-            kept: Mutex::default(),
-            _mounts: mounts,
-            directory,
-        }
+        World { log, program, config, spool, options: self.options, run_as: None, _mounts: mounts, directory }
     }
 
     fn accounts(&self, stage: &Path, mounts: &mut Mounts) {
@@ -193,7 +183,6 @@ pub(crate) struct World {
     pub(crate) spool: PathBuf,
     options: Vec<String>,
     run_as: Option<u32>,
-    kept: Mutex<Vec<Child>>,
     // Dropped in this order: a mount point could not be removed with its directory.
     _mounts: Mounts,
     directory: tempfile::TempDir,
@@ -251,7 +240,6 @@ impl World {
             spool,
             options: Vec::new(),
             run_as,
-            kept: Mutex::default(),
             _mounts: Mounts::default(),
             directory,
         }
@@ -358,23 +346,6 @@ impl World {
         let mut client = self.connect();
         client.log_in(user);
         client
-    }
-
-    /// Installs `tests/transcripts/maildrops/FIXTURE.mbox` as ann's maildrop, and connects. Nothing is read.
-    pub(crate) fn stream_for(&self, fixture: &str) -> TcpStream {
-        let file = format!("{}/tests/transcripts/maildrops/{fixture}.mbox", env!("CARGO_MANIFEST_DIR"));
-        let bytes = fs::read(&file).unwrap_or_else(|why| panic!("cannot read {file}: {why}"));
-        self.stream_with(&bytes)
-    }
-
-    /// The same with the mailbox's bytes.
-    pub(crate) fn stream_with(&self, maildrop: &[u8]) -> TcpStream {
-        self.maildrop("ann", maildrop);
-        let (ours, theirs) = tcp_pair("127.0.0.1:0");
-        let server = Child::start(self.command(&[], &[], theirs.into()));
-        self.kept.lock().unwrap().push(server);
-        ours.set_read_timeout(Some(PATIENCE)).unwrap();
-        ours
     }
 
     /// The processes of a connection: the monitor (the one that was started) first.

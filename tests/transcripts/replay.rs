@@ -115,7 +115,7 @@ impl Talk<'_, '_> {
     fn line(&mut self) -> Result<Vec<u8>, String> {
         let mut line = Vec::new();
         let read = self.peer.read_until(b'\n', &mut line);
-        let behind = || format!("behind {:?}", line.escape_ascii().to_string());
+        let behind = || format!("behind \"{}\"", shown(&line));
         match read {
             Ok(_) if line.ends_with(b"\n") => Ok(line),
             Ok(_) => Err(format!("the server closed {}", behind())),
@@ -136,7 +136,15 @@ impl Talk<'_, '_> {
 }
 
 fn differ(expected: &[u8], found: &[u8]) -> String {
-    format!("\n  expected {}\n  found    {}", expected.escape_ascii(), found.escape_ascii())
+    format!("\n  expected {}\n  found    {}", shown(expected), shown(found))
+}
+
+/// The beginning of a line: some have a mebioctet.
+fn shown(bytes: &[u8]) -> String {
+    match bytes.get(..300) {
+        Some(begin) => format!("{}... ({} octets)", begin.escape_ascii(), bytes.len()),
+        None => bytes.escape_ascii().to_string(),
+    }
 }
 
 /// Whether the text matches the pattern; then the names with those that the pattern gave.
