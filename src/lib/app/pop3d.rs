@@ -120,9 +120,12 @@ fn refuse(client: &OwnedFd, error: &Error) -> u8 {
         let client = socket::peer(client).address;
         log.event(&id, std::process::id(), &Event::Error { client, user: None, text: error.to_string() });
     }
+    let told = match error.kind() {
+        Kind::Temporary => "[SYS/TEMP] the server cannot start now, try again later",
+        _ => "[SYS/PERM] the server cannot start, please tell the administrator",
+    };
     // The client may be gone already.
-    let _ =
-        socket::write(client, b"-ERR [SYS/PERM] the server cannot start, please tell the administrator\r\n");
+    let _ = socket::write(client, format!("-ERR {told}\r\n").as_bytes());
     error.exit_status()
 }
 

@@ -4,8 +4,7 @@ use super::message::{Answer, Attempt, Message};
 use super::notice::Departure;
 use super::role::{describe, describe_reply};
 use crate::log::SessionId;
-use crate::protocol::command::{self, Command};
-use crate::protocol::line::{COMMAND_LIMIT, Line, Lines};
+use crate::protocol::line::{COMMAND_LIMIT, Lines};
 use crate::protocol::listing;
 use crate::protocol::reply::Reply;
 use crate::session::authorization::{Authorization, Effect, Login, incorrect};
@@ -19,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// Replies that may wait before more commands are parsed, in octets.
 const MOST_WAITING: usize = 16 * 1024;
+
+/// Commands and reads of one turn.
+const TURN: usize = 32;
 
 /// How long a client may take to read the last reply.
 const LINGER: Duration = Duration::from_secs(2);
@@ -62,6 +64,8 @@ enum Refusal {
 pub(crate) enum Next {
     /// Wait for its descriptors or its deadline.
     Wait,
+    /// Let others have their turn, then go on: there is more to do.
+    Again,
     /// Have these credentials verified.
     Verify(Login),
     /// Hand the client over.
@@ -84,8 +88,6 @@ pub(crate) struct Connection {
     times: Times,
     /// Lines for debugging, when wanted.
     spoken: Option<Vec<String>>,
-    /// The last name of a USER command that no PASS followed.
-    probed: Option<Vec<u8>>,
 }
 
 impl Connection {
@@ -111,16 +113,19 @@ impl Connection {
             commanded: now,
             times,
             spoken: debug.then(Vec::new),
-            probed: None,
         };
         let greeting = connection.machine.greeting();
         connection.say(&greeting);
         connection
     }
 
-    /// Goes on as far as it can without waiting.
+    /// Goes on as far as it can without waiting, but not for longer than one turn: a client that never pauses must not keep
+    /// others from being served, nor outlive its deadline.
     pub(crate) fn advance(&mut self) -> Next {
-        loop {
+        for _ in 0..TURN {
+            if matches!(self.phase, Phase::Talking) && clock::now() >= self.deadline() {
+                return self.expire();
+            }
             if matches!(self.phase, Phase::Talking)
                 && self.output.len() < MOST_WAITING
                 && let Some(next) = self.next_command()
@@ -148,6 +153,7 @@ impl Connection {
                 },
             }
         }
+        Next::Again
     }
 
     /// Executes one command: none when no line is complete, else the login that it asks for, if it does.
@@ -157,7 +163,6 @@ impl Connection {
         if let Some(spoken) = &mut self.spoken {
             spoken.push(describe(&line));
         }
-        note_probe(&mut self.probed, &line);
         let effect = self.machine.step(line);
         match effect {
             Effect::Reply(reply) => self.say(&reply),
@@ -204,7 +209,7 @@ impl Connection {
             *finished = true;
         }
         let mut ignored = [0; 4096];
-        loop {
+        for _ in 0..TURN {
             match self.stream.read(&mut ignored) {
                 Ok(0) => return Next::Gone(*why),
                 Ok(_) => {}
@@ -212,6 +217,7 @@ impl Connection {
                 Err(_) => return Next::Gone(*why),
             }
         }
+        Next::Again
     }
 
     /// Waits for the verdict that comes over this socket.
@@ -284,7 +290,11 @@ impl Connection {
     pub(crate) fn expire(&mut self) -> Next {
         match std::mem::replace(&mut self.phase, Phase::Talking) {
             // RFC 1939, section 3: the connection is closed without a response.
-            Phase::Talking | Phase::Leaving { .. } => Next::Gone(Departure::TimedOut),
+            Phase::Talking | Phase::Leaving { .. } => {
+                // What was said before is sent as far as the client takes it.
+                let _ = self.output.flush(self.stream.as_mut());
+                Next::Gone(Departure::TimedOut)
+            }
             Phase::Closing { why, .. } => Next::Gone(why),
             Phase::Verifying { .. } => {
                 self.unavailable();
@@ -321,9 +331,9 @@ impl Connection {
         socket::send(&attempt, &unread.to_bytes(), &[client.as_fd()], true)
     }
 
-    /// The name that was asked for and not followed by a password.
-    pub(crate) fn probed(&self) -> Option<Vec<u8>> {
-        self.probed.clone()
+    /// The machine, for what it remembers of the client.
+    pub(crate) const fn machine(&self) -> &Authorization {
+        &self.machine
     }
 
     /// What was said since the last call, for debugging.
@@ -334,15 +344,5 @@ impl Connection {
     /// The descriptor of the client.
     pub(crate) fn client(&self) -> std::os::fd::BorrowedFd<'_> {
         self.stream.descriptor()
-    }
-}
-
-/// Remembers a name until a password follows it; only QUIT leaves it standing, as a probe.
-fn note_probe(probed: &mut Option<Vec<u8>>, line: &Line<'_>) {
-    let Line::Complete(line) = line else { return };
-    match command::parse(line) {
-        Ok(Command::User(name)) => *probed = Some(name.to_vec()),
-        Ok(Command::Pass(_) | Command::Apop { .. }) => *probed = None,
-        _ => {}
     }
 }

@@ -3,8 +3,7 @@
 use super::monitor::{Channel, Child, Monitor, Sending, Speaker, Visit};
 use super::notice::Report;
 use super::sendmail::{self, Sent};
-use crate::error::{Error, Kind};
-use crate::log::{End, Event, Logout};
+use crate::log::{End, Event, Logout, SessionId};
 use crate::sys::process::{Ended, reap};
 
 impl Monitor {
@@ -42,16 +41,27 @@ impl Monitor {
         match channel.speaker {
             Speaker::Session(mut visit) => {
                 self.verified(&mut visit);
+                if visit.began.is_none() && !visit.explained && ended != Ended::Status(0) {
+                    self.report_end(&visit.id, pid, ended);
+                }
                 self.close_visit(pid, *visit);
                 return;
             }
-            Speaker::Login { retiring } => self.login_ended(number, retiring, channel.began),
+            Speaker::Login { retiring, .. } => self.login_ended(number, retiring, channel.began),
             Speaker::Helper { .. } => {}
         }
-        if let Ended::Signal(signal) = ended {
-            let what = format!("process {pid} ended by signal {signal}");
-            self.own_fault(&Error::new(Kind::Temporary, what));
+        if let Ended::Signal(_) = ended {
+            self.report_end(&self.own, pid, ended);
         }
+    }
+
+    /// An end that nothing else explains.
+    fn report_end(&self, id: &SessionId, pid: u32, ended: Ended) {
+        let text = match ended {
+            Ended::Signal(signal) => format!("process {pid} ended by signal {signal}"),
+            Ended::Status(status) => format!("process {pid} ended with status {status}"),
+        };
+        self.log.event(id, pid, &Event::Error { client: None, user: None, text });
     }
 
     fn close_visit(&mut self, pid: u32, visit: Visit) {

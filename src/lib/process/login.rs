@@ -117,6 +117,8 @@ struct Server<'a> {
     connections: HashMap<usize, Connection>,
     /// What `Connection::deadline` said last, so that the earliest is at hand.
     deadlines: BTreeSet<(Instant, usize)>,
+    /// Connections that have more to do than fits into one turn.
+    eager: Vec<usize>,
     next: usize,
 }
 
@@ -153,6 +155,7 @@ impl<'a> Server<'a> {
             surroundings,
             connections: HashMap::new(),
             deadlines: BTreeSet::new(),
+            eager: Vec::new(),
             next: 1,
         })
     }
@@ -301,7 +304,10 @@ impl<'a> Server<'a> {
         while !self.connections.is_empty() || !self.listeners.is_empty() {
             let until =
                 self.deadlines.first().map(|(deadline, _)| *deadline).into_iter().chain(self.resume).min();
-            let timeout = until.map(|deadline| deadline.saturating_duration_since(clock::now()));
+            let timeout = match self.eager.is_empty() {
+                true => until.map(|deadline| deadline.saturating_duration_since(clock::now())),
+                false => Some(Duration::ZERO),
+            };
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -319,6 +325,9 @@ impl<'a> Server<'a> {
                 } else {
                     self.hear_verdict(number);
                 }
+            }
+            for number in std::mem::take(&mut self.eager) {
+                self.with(number, Connection::advance);
             }
             self.expire();
             if self.resume.is_some_and(|time| time <= clock::now()) {
@@ -351,6 +360,12 @@ impl<'a> Server<'a> {
         match next {
             Next::Gone(why) => self.forget(number, why),
             Next::HandOver => self.hand_over(number),
+            Next::Again => {
+                self.eager.push(number);
+                if let Some(connection) = self.connections.get(&number) {
+                    self.deadlines.insert((connection.deadline(), number));
+                }
+            }
             Next::Wait | Next::Verify(_) => {
                 if let Some(connection) = self.connections.get(&number) {
                     self.deadlines.insert((connection.deadline(), number));
@@ -422,8 +437,10 @@ impl<'a> Server<'a> {
         let Some(connection) = self.connections.remove(&number) else { return };
         let raw = connection.client().as_raw_fd();
         let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
-        if let (Some(name), Departure::Quit) = (connection.probed(), why) {
-            self.surroundings.tell(&Notice::Probe(connection.session, connection.peer, name));
+        if let Some(name) = connection.machine().probed() {
+            let name = name.as_bytes().to_vec();
+            let refused = !connection.machine().takes_passwords();
+            self.surroundings.tell(&Notice::Probe(connection.session, connection.peer, name, refused));
         }
         let seconds = connection.began.elapsed().as_secs();
         self.surroundings.tell(&Notice::Disconnected(connection.session, connection.peer, why, seconds));

@@ -7,7 +7,7 @@
 
 use super::intake::{Intake, Limits, Turn};
 use super::login::{self, Cell};
-use super::message::{Answer, LARGEST, Message};
+use super::message::{Answer, LARGEST, Mechanism, Message};
 use super::notice::{Admitted, Notice, Report};
 use super::role::Surroundings;
 use super::sendmail;
@@ -64,6 +64,8 @@ pub(super) enum Speaker {
     /// A login process; one that retires is not replaced.
     Login {
         retiring: bool,
+        /// Under inetd its one client, whatever it says of it.
+        client: Option<(SessionId, Peer)>,
     },
     Session(Box<Visit>),
     /// A spool helper, for this session.
@@ -72,6 +74,14 @@ pub(super) enum Speaker {
         peer: Peer,
         user: String,
     },
+}
+
+/// Where a login process's notice comes from.
+struct LoginLine<'a> {
+    number: u64,
+    pid: u32,
+    socket: &'a OwnedFd,
+    client: Option<(SessionId, Peer)>,
 }
 
 /// A login attempt and the session that it becomes.
@@ -84,6 +94,8 @@ pub(super) struct Visit {
     pub(super) began: Option<Instant>,
     pub(super) report: Option<Report>,
     pub(super) sending: bool,
+    /// Whether the log knows why there is no session.
+    pub(super) explained: bool,
 }
 
 /// A login attempt that waits to be verified.
@@ -151,7 +163,11 @@ impl Monitor {
     /// # Errors
     /// No process or descriptor is left.
     pub(crate) fn start_login(&mut self, client: &OwnedFd, session: SessionId, cell: &Cell) -> Result<()> {
-        self.start_speaker(Speaker::Login { retiring: true }, &[client.as_raw_fd()], |surroundings| {
+        let known = Some((session, socket::peer(client)));
+        // One client, one attempt at a time.
+        self.intake.set_limits(Limits { connections: 1, per_address: 1, verifications: 1, waiting: 1 });
+        let speaker = Speaker::Login { retiring: true, client: known };
+        self.start_speaker(speaker, &[client.as_raw_fd()], |surroundings| {
             login::serve_one(client, session, surroundings, cell)
         })
     }
@@ -207,7 +223,10 @@ impl Monitor {
         let Some(mut channel) = self.channels.remove(&number) else { return };
         let pid = channel.child.number();
         let done = match &mut channel.speaker {
-            Speaker::Login { .. } => self.act_for_login(number, pid, &channel.socket, notice, descriptors),
+            Speaker::Login { client, .. } => {
+                let from = LoginLine { number, pid, socket: &channel.socket, client: *client };
+                self.act_for_login(&from, notice, descriptors)
+            }
             Speaker::Session(visit) => self.act_for_session(number, pid, visit, notice, descriptors),
             Speaker::Helper { id, peer, user } => self.act_for_helper(pid, *id, *peer, user, notice),
         };
@@ -219,36 +238,45 @@ impl Monitor {
 
     fn act_for_login(
         &mut self,
-        number: u64,
-        pid: u32,
-        login: &OwnedFd,
+        from: &LoginLine<'_>,
         notice: Notice,
         descriptors: Vec<OwnedFd>,
     ) -> Result<()> {
+        let known = |id, peer| from.client.unwrap_or((id, peer));
         let (id, event) = match notice {
             Notice::Connected(id, peer) => {
-                if !self.intake.connected(id, &peer, number) {
-                    self.reject(login, id);
+                let (id, peer) = known(id, peer);
+                if !self.intake.connected(id, &peer, from.number) {
+                    self.reject(from.socket, id);
                 }
                 (id, Event::Connect { client: peer.address })
             }
             Notice::Disconnected(id, peer, why, seconds) => {
+                let (id, peer) = known(id, peer);
                 self.intake.left(&id);
                 (id, Event::Disconnect { client: peer.address, seconds, reason: why.word() })
             }
-            Notice::Probe(id, peer, user) => (id, Event::Probe { client: peer.address, user }),
+            Notice::Probe(id, peer, user, refused) => {
+                let ((id, peer), mechanism) = (known(id, peer), Mechanism::Pass.name());
+                let client = peer.address;
+                match refused {
+                    true => (id, Event::Refused { client, user, mechanism, reason: "plaintext".to_owned() }),
+                    false => (id, Event::Probe { client, user }),
+                }
+            }
             Notice::Debug(id, text) => (id, Event::Debug { text }),
             Notice::Fault(error) => {
                 (self.own, Event::Error { client: None, user: None, text: error.to_string() })
             }
             Notice::Remark(text) => (self.own, Event::Notice { text }),
             Notice::Attempt(id, peer, user) => {
+                let (id, peer) = known(id, peer);
                 let waiting = Waiting { id, peer, attempt: only(descriptors)? };
                 return self.take_turn(user, waiting);
             }
             _ => return Err(not_its_to_say("login")),
         };
-        self.log.event(&id, pid, &event);
+        self.log.event(&id, from.pid, &event);
         Ok(())
     }
 
@@ -263,6 +291,7 @@ impl Monitor {
         let client = visit.peer.address;
         if matches!(notice, Notice::Refused(..) | Notice::Admitted(_) | Notice::Fault(_)) {
             self.verified(visit);
+            visit.explained |= !matches!(notice, Notice::Admitted(_));
         }
         let event = match (notice, &visit.admitted) {
             (Notice::Refused(user, mechanism, reason), None) => {
@@ -332,8 +361,16 @@ impl Monitor {
 
     fn start_verifier(&mut self, waiting: Waiting) -> Result<()> {
         let Waiting { id, peer, attempt } = waiting;
-        let visit =
-            Visit { id, peer, verifying: true, admitted: None, began: None, report: None, sending: false };
+        let visit = Visit {
+            id,
+            peer,
+            verifying: true,
+            admitted: None,
+            began: None,
+            report: None,
+            sending: false,
+            explained: false,
+        };
         let speaker = Speaker::Session(Box::new(visit));
         let started = self.start_speaker(speaker, &[attempt.as_raw_fd()], |surroundings| {
             verifier::run(&attempt, id, peer, surroundings)
@@ -396,17 +433,19 @@ impl Monitor {
         let (ours, theirs) = socket::pair().map_err(|cause| Error::io("cannot make a socket pair", cause))?;
         let (config, debug, number) = (Rc::clone(&self.config), self.debug, self.next);
         self.next += 1;
-        let child = fork(|| {
+        self.queue.add(&ours, number).map_err(|cause| Error::io("cannot watch a child", cause))?;
+        let forked = fork(|| {
             let mut all = kept.to_vec();
             all.push(theirs.as_raw_fd());
             become_child(&all);
-            role(&Surroundings { config: &config, debug, control: theirs })
-        })?;
-        let began = clock::now();
+            let surroundings = Surroundings { config: &config, debug, control: theirs };
+            surroundings.report_panics();
+            role(&surroundings)
+        });
+        let child = forked.inspect_err(|_| self.queue.remove(&ours))?;
         self.children.insert(child, Child::Speaker(number));
-        let watched = self.queue.add(&ours, number);
-        self.channels.insert(number, Channel { socket: ours, child, speaker, began });
-        watched.map_err(|cause| Error::io("cannot watch a child", cause))
+        self.channels.insert(number, Channel { socket: ours, child, speaker, began: clock::now() });
+        Ok(())
     }
 
     pub(super) fn own_fault(&self, error: &Error) {

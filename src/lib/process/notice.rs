@@ -74,8 +74,8 @@ pub(crate) enum Notice {
     Attempt(SessionId, Peer, u64),
     /// Login process: a client left without a session.
     Disconnected(SessionId, Peer, Departure, u64),
-    /// Login process: USER, then QUIT.
-    Probe(SessionId, Peer, Vec<u8>),
+    /// Login process: this name, and no password; whether passwords are refused on that connection.
+    Probe(SessionId, Peer, Vec<u8>, bool),
     /// Any role: a line for debugging.
     Debug(SessionId, String),
     /// Verifier: wrong credentials of this name, with the reason for the log.
@@ -108,8 +108,8 @@ impl Message for Notice {
             Self::Disconnected(session, peer, departure, seconds) => {
                 out.byte(3).session(*session).peer(peer).byte(*departure as u8).number(*seconds);
             }
-            Self::Probe(session, peer, user) => {
-                out.byte(4).session(*session).peer(peer).bytes(user);
+            Self::Probe(session, peer, user, refused) => {
+                out.byte(4).session(*session).peer(peer).bytes(user).byte(u8::from(*refused));
             }
             Self::Debug(session, text) => {
                 out.byte(5).session(*session).bytes(text.as_bytes());
@@ -151,7 +151,7 @@ impl Message for Notice {
                 },
                 input.number()?,
             ),
-            4 => Self::Probe(input.session()?, input.peer()?, input.bytes()?.to_vec()),
+            4 => Self::Probe(input.session()?, input.peer()?, input.bytes()?.to_vec(), input.byte()? == 1),
             5 => Self::Debug(input.session()?, input.text()?),
             6 => Self::Refused(input.bytes()?.to_vec(), Mechanism::from_tag(input.byte()?)?, input.text()?),
             7 => Self::Admitted(Admitted::decode(input)?),

@@ -3,6 +3,7 @@
 use super::message::Message;
 use super::notice::Notice;
 use crate::config::{Config, Plaintext, Sandbox};
+use crate::error::{Error, Kind};
 use crate::log::SessionId;
 use crate::protocol::capability::Offer;
 use crate::protocol::command::{self, Command};
@@ -38,6 +39,16 @@ impl Surroundings<'_> {
     /// Sends a notice whose loss changes nothing for the client: without a monitor the role goes on.
     pub(crate) fn tell(&self, notice: &Notice) {
         let _ = self.send(notice, &[]);
+    }
+
+    /// Tells the log where the role's code broke a promise, should it; the role ends with that, or its connection does.
+    pub(crate) fn report_panics(&self) {
+        let Ok(control) = self.control.try_clone() else { return };
+        std::panic::set_hook(Box::new(move |panic| {
+            let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
+            let error = Error::new(Kind::Temporary, format!("internal error{place}: please report it"));
+            let _ = socket::send(&control, &Notice::Fault(error).to_bytes(), &[], false);
+        }));
     }
 
     /// Tells the log what is worth knowing.

@@ -14,6 +14,10 @@ use std::path::Path;
 /// No core file; everything else as the system has it.
 const LIMITS: Limits = Limits { descriptors: None, memory: None, file_size: None, may_fork: true };
 
+/// Exit statuses of a child that did not become sendmail, as shells have them.
+const NOT_PREPARED: u8 = 126;
+const NOT_EXECUTED: u8 = 127;
+
 /// Where sendmail and its helpers look for programs.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
@@ -25,7 +29,7 @@ pub(crate) fn run(message: &OwnedFd, admitted: &Admitted, program: &Path) -> u8 
         .and_then(|()| LIMITS.apply())
         .is_ok_and(|()| descriptors::onto_standard_input(message).is_ok());
     if !prepared {
-        return 71;
+        return NOT_PREPARED;
     }
     detach();
     private_files();
@@ -38,7 +42,7 @@ pub(crate) fn run(message: &OwnedFd, admitted: &Admitted, program: &Path) -> u8 
     ];
     // -t: recipients stand in the message; -oi: a line with a single dot is text.
     exec(program, &["sendmail", "-t", "-oi"], &environment);
-    69
+    NOT_EXECUTED
 }
 
 /// What became of a message: sendmail's exit status, or the signal that ended it.

@@ -27,15 +27,18 @@ use crate::transport::output::Output;
 use crate::transport::stream::Stream;
 use std::fs::File;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What this role may ask of the kernel.
 pub(crate) const CALLS: &[Calls] =
     &[Calls::Base, Calls::Streams, Calls::Messages, Calls::OpenFiles, Calls::Names];
 
-/// Few descriptors; mailboxes and messages may be of any size.
+/// Few descriptors, and memory for the scan of a mailbox of some millions of messages; mailboxes may be of any size.
 pub(crate) const LIMITS: Limits =
-    Limits { descriptors: Some(64), memory: None, file_size: None, may_fork: false };
+    Limits { descriptors: Some(64), memory: Some(2 << 30), file_size: None, may_fork: false };
+
+/// How long a client may take to read the last reply.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Octets that are read from a mailbox, and sent to a client, at once.
 const CHUNK: usize = 64 * 1024;
@@ -81,6 +84,8 @@ pub(crate) fn serve(
         buffer: vec![0; CHUNK],
         report: Report::ended(End::Dropped),
         command_due: None,
+        last_fault: String::new(),
+        repeats: 0,
         lock: Some(visitor.lock),
     };
     let end = session.run();
@@ -106,6 +111,9 @@ pub(super) struct Session<'a> {
     /// Until when the command that is waited for must be there.
     command_due: Option<Instant>,
     lock: Option<File>,
+    last_fault: String,
+    /// How often it came again.
+    repeats: u32,
 }
 
 impl Session<'_> {
@@ -193,6 +201,10 @@ impl Session<'_> {
     fn finish(mut self, end: End) -> Report {
         let kept = end != End::Quit;
         self.stream.finish();
+        if matches!(end, End::Quit | End::Failed) {
+            self.linger();
+        }
+        self.tell_repeats();
         let done = self.machine.statistics();
         let (deleted, deleted_octets) = if kept { (0, 0) } else { (done.deleted, done.deleted_octets) };
         self.report.deleted = deleted;
@@ -342,16 +354,53 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// A fault before the first line of a reply: an `-ERR` that says what kind it is.
-    pub(super) fn fault(&self, error: Error) -> Reply {
-        let reply = Reply::err_text(error.reply());
+    /// Waits for the client to close. A socket that is closed with unread input resets the connection, which would destroy what the
+    /// client did not read yet: the end of a message, or the farewell.
+    fn linger(&mut self) {
+        let deadline = clock::now() + LINGER;
+        loop {
+            match self.stream.read(&mut self.buffer) {
+                Ok(octets) if octets > 0 && clock::now() < deadline => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.await_client(Wait::Read, deadline).is_err() {
+                        return;
+                    }
+                }
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Tells the log of a fault, but of the same one only once and then how often.
+    fn log_fault(&mut self, error: Error) {
+        let text = error.to_string();
+        if self.last_fault == text {
+            self.repeats += 1;
+            return;
+        }
+        self.tell_repeats();
+        self.last_fault = text;
         self.surroundings.tell(&Notice::Fault(error));
+    }
+
+    fn tell_repeats(&mut self) {
+        if self.repeats > 0 {
+            let text = format!("the same error {} more times: {}", self.repeats, self.last_fault);
+            self.surroundings.tell(&Notice::Remark(text));
+            self.repeats = 0;
+        }
+    }
+
+    /// A fault before the first line of a reply: an `-ERR` that says what kind it is.
+    pub(super) fn fault(&mut self, error: Error) -> Reply {
+        let reply = Reply::err_text(error.reply());
+        self.log_fault(error);
         reply
     }
 
     /// A fault in the middle of a reply: only the end of the connection can tell the client.
-    fn broken(&self, error: Error) -> End {
-        self.surroundings.tell(&Notice::Fault(error));
+    fn broken(&mut self, error: Error) -> End {
+        self.log_fault(error);
         End::Failed
     }
 

@@ -19,7 +19,7 @@ use crate::sys::privileges::{self, Ids};
 use crate::sys::process::Limits;
 use crate::sys::sandbox::{Calls, Fence, inside};
 use crate::sys::socket::{self, Wait};
-use crate::sys::{clock, lock};
+use crate::sys::{clock, lock, signals};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -99,6 +99,8 @@ fn enter(admitted: &Admitted, config: &Config) -> Result<Local> {
     let above = admitted.maildrop.parent().unwrap_or(Path::new("/"));
     let directory = Directory::open(above)
         .map_err(|cause| Error::io(format!("cannot open {}", above.display()), cause))?;
+    // The end of the session ends the helper, after what it has begun.
+    signals::ignore_termination();
     lock::ignore_lease_breaks().map_err(|cause| Error::io("cannot ignore a signal", cause))?;
     LIMITS.apply()?;
     let require = config.sandbox == Sandbox::Require;

@@ -6,7 +6,7 @@
 
 use super::login::{self, Cell};
 use super::message::{Message, Order};
-use super::monitor::{Monitor, Speaker, limits};
+use super::monitor::{Channel, Monitor, Speaker, limits};
 use super::{inetd, places};
 use crate::config::{Address, Config};
 use crate::error::{Error, Result};
@@ -112,11 +112,12 @@ impl Monitor {
     fn start_login_process(&mut self) -> Result<()> {
         let Some(mut site) = self.site.take() else { return Ok(()) };
         let kept: Vec<RawFd> = site.listeners.iter().map(|listener| listener.socket.as_raw_fd()).collect();
-        let started = self.start_speaker(Speaker::Login { retiring: false }, &kept, |surroundings| {
-            // In the child: the listening sockets are its own now, so that it can close them.
-            let sockets = std::mem::take(&mut site.listeners).into_iter().map(|listener| listener.socket);
-            login::serve_many(sockets.collect(), surroundings, &site.cell)
-        });
+        let started =
+            self.start_speaker(Speaker::Login { retiring: false, client: None }, &kept, |surroundings| {
+                // In the child: the listening sockets are its own now, so that it can close them.
+                let sockets = std::mem::take(&mut site.listeners).into_iter().map(|listener| listener.socket);
+                login::serve_many(sockets.collect(), surroundings, &site.cell)
+            });
         self.site = Some(site);
         started
     }
@@ -198,13 +199,17 @@ impl Monitor {
                 self.own_remark("taking no more connections, waiting for sessions to end".to_owned());
                 self.order_logins(Order::End);
             }
-            None => self.children.keys().for_each(|child| child.terminate()),
+            // Spool helpers finish what they do, and end with their sessions; sendmail has a message.
+            None => {
+                let ends = |channel: &&Channel| !matches!(channel.speaker, Speaker::Helper { .. });
+                self.channels.values().filter(ends).for_each(|channel| channel.child.terminate());
+            }
         }
     }
 
     fn order_logins(&mut self, order: Order) {
         for channel in self.channels.values_mut() {
-            if let Speaker::Login { retiring } = &mut channel.speaker {
+            if let Speaker::Login { retiring, .. } = &mut channel.speaker {
                 *retiring = true;
                 // One that is gone needs no order.
                 let _ = socket::send(&channel.socket, &order.to_bytes(), &[], true);

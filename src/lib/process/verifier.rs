@@ -26,12 +26,16 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// Who ends first when memory runs out: login processes (500) and verifiers before sessions, which may be in an update.
+const VERIFIER_SCORE: i16 = 400;
+const SESSION_SCORE: i16 = 0;
+
 /// How long the login process may take for a message it has promised.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Verifies one attempt and, after a yes, serves the session. The role's exit status.
 pub(crate) fn run(attempt: &OwnedFd, id: SessionId, peer: Peer, surroundings: &Surroundings<'_>) -> u8 {
-    end_first_when_out_of_memory(400);
+    end_first_when_out_of_memory(VERIFIER_SCORE);
     // From the first secret on; `enter` turns it off when the last is gone.
     memory::overwrite_freed(true);
     let Ok((Attempt::Credentials(credentials), None)) = hear(attempt) else { return 76 };
@@ -87,8 +91,6 @@ fn enter(
     surroundings: &Surroundings<'_>,
 ) -> Result<(Box<dyn Maildrop>, File)> {
     let config = surroundings.config;
-    let lock = places::take_maildrop(config, account, id, peer)?;
-    let state = places::state_directory(config, account)?;
     let path = config.maildrop.path.expand(&account.name, &account.home);
     surroundings.tell(&Notice::Admitted(Admitted {
         user: account.name.clone(),
@@ -99,6 +101,9 @@ fn enter(
         mechanism,
         tls,
     }));
+    let lock = places::take_maildrop(config, account, id, peer)?;
+    let state = places::state_directory(config, account)?;
+    end_first_when_out_of_memory(SESSION_SCORE);
     privileges::become_for_good(&places::session_ids(account))?;
     let found = maildrop::open_mailbox(config.maildrop.format, &path, account.uid)?;
     session::LIMITS.apply()?;

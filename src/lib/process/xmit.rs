@@ -20,6 +20,9 @@ use std::time::Duration;
 /// How long sendmail may take to accept a message.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The slowest that a message may come, in octets a second.
+const SLOWEST: u64 = 512;
+
 /// A message as it comes in. After a failure the rest is received and thrown away, so that the dialogue stays in step.
 struct Incoming {
     spool: Result<File>,
@@ -62,6 +65,7 @@ pub(super) fn receive(session: &mut Session<'_>) -> Stopped<()> {
 /// Receives up to the line with the lone dot.
 fn take_in(session: &mut Session<'_>, incoming: &mut Incoming) -> Stopped<()> {
     let mut unstuffer = Unstuffer::new();
+    let (began, idle) = (clock::now(), session.surroundings.config.limits.idle_timeout);
     let mut text = Vec::new();
     loop {
         let taken = unstuffer.decode(session.lines.unread(), &mut text);
@@ -71,7 +75,8 @@ fn take_in(session: &mut Session<'_>, incoming: &mut Incoming) -> Stopped<()> {
         if unstuffer.is_finished() {
             return Ok(());
         }
-        let deadline = clock::now() + session.surroundings.config.limits.idle_timeout;
+        // Neither silence nor dripping holds the maildrop: the time grows with what came.
+        let deadline = began + idle + Duration::from_secs(incoming.octets / SLOWEST);
         while !session.receive_some(deadline)? {}
     }
 }

@@ -16,6 +16,9 @@ pub const MAX_ERRORS: u32 = 10;
 /// Refused logins on one connection; with the last one it closes. A new connection costs a guesser more.
 pub const MAX_REFUSALS: u32 = 3;
 
+/// Commands before login: no client needs a dozen, and each costs the process that serves them all.
+pub const MAX_COMMANDS: u32 = 100;
+
 /// What the machine has to know of the server and of the connection.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -86,6 +89,9 @@ pub struct Authorization {
     user: Option<(String, Option<UserName>)>,
     errors: u32,
     refusals: u32,
+    commands: u32,
+    /// The last name that no password followed.
+    probed: Option<String>,
 }
 
 impl Authorization {
@@ -93,7 +99,7 @@ impl Authorization {
     pub fn new(mut setup: Setup) -> Self {
         setup.challenge =
             setup.challenge.map(|challenge| format!("<{}>", challenge.trim_matches(['<', '>'])));
-        Self { setup, user: None, errors: 0, refusals: 0 }
+        Self { setup, user: None, errors: 0, refusals: 0, commands: 0, probed: None }
     }
 
     /// What the server says first.
@@ -103,10 +109,24 @@ impl Authorization {
 
     /// Takes the next line.
     pub fn step(&mut self, line: Line<'_>) -> Effect {
+        self.commands += 1;
+        if self.commands > MAX_COMMANDS {
+            return Effect::Close(Reply::err("Too many commands before login: closing the connection."));
+        }
         match command(line) {
             Ok(command) => self.obey(command),
             Err(error) => self.error(error),
         }
+    }
+
+    /// The last name that was given and that no password followed: somebody may be trying which names exist.
+    pub fn probed(&self) -> Option<&str> {
+        self.probed.as_deref()
+    }
+
+    /// Whether passwords are taken over this connection.
+    pub const fn takes_passwords(&self) -> bool {
+        self.setup.plaintext_allowed
     }
 
     /// The verdict was no, or could not be found: back to the begin, with this reply.
@@ -149,21 +169,23 @@ impl Authorization {
     }
 
     fn user(&mut self, name: &[u8]) -> Reply {
+        let shown = shown(name);
+        self.probed = Some(shown.clone());
         if !self.setup.plaintext_allowed {
             return plaintext_refused();
         }
-        let shown = shown(name);
         let reply = Reply::ok(format!("Password required for {shown}."));
         self.user = Some((shown, UserName::parse(name)));
         reply
     }
 
-    fn pass(&self, user: Option<(String, Option<UserName>)>, password: &[u8]) -> Effect {
+    fn pass(&mut self, user: Option<(String, Option<UserName>)>, password: &[u8]) -> Effect {
         if !self.setup.plaintext_allowed {
             return Effect::Reply(plaintext_refused());
         }
         match user {
             Some((shown, user)) => {
+                self.probed = None;
                 let proof = Proof::Password(Secret::new(password.to_vec()));
                 Effect::Verify(Login { shown, user, proof })
             }
@@ -198,10 +220,7 @@ impl Authorization {
 
 /// RFC 3206, section 4: `[SYS/PERM]`, since the client cannot mend it by trying again.
 fn plaintext_refused() -> Reply {
-    Reply::coded(
-        Code::SysPerm,
-        "Passwords are not accepted without encryption: use TLS or a stronger mechanism.",
-    )
+    Reply::coded(Code::SysPerm, "Passwords are not accepted over this connection, which is not encrypted.")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Descriptors that the process was started with.
 
-use crate::error::{Error, Result};
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use crate::error::{Error, Kind, Result};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::io::{IsTerminal, stdin};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
@@ -85,13 +85,14 @@ pub(crate) fn passed_by_systemd() -> Result<Vec<OwnedFd>> {
 }
 
 fn pass(number: RawFd) -> Result<OwnedFd> {
-    // SAFETY: LISTEN_PID is our pid and LISTEN_FDS counts this descriptor, so it is ours; this runs once, before anything
-    // else is opened, and nobody wrapped it before.
-    let socket = unsafe { OwnedFd::from_raw_fd(number) };
-    fcntl(&socket, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).map_err(|errno| {
-        Error::io(format!("descriptor {number}, counted by LISTEN_FDS, is not open"), errno.into())
-    })?;
-    Ok(socket)
+    // SAFETY: the call takes numbers; one that is not open is an error.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+        let what = format!("descriptor {number}, counted by LISTEN_FDS, is not open");
+        return Err(Error::new(Kind::Usage, what));
+    }
+    // SAFETY: it is open, LISTEN_PID is our pid and LISTEN_FDS counts this descriptor, so it is ours; this runs once, before
+    // anything else is opened, and nobody wrapped it before.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Closes every descriptor from 3 on, except those given. For a child that has just been forked.

@@ -59,6 +59,13 @@ pub(crate) fn restore() {
     let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&watched()), None);
 }
 
+/// SIGTERM has no effect on this process any more.
+pub(crate) fn ignore_termination() {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring a signal installs no handler of ours.
+    let _ = unsafe { sigaction(Signal::SIGTERM, &ignore) };
+}
+
 /// Gives SIGPIPE its default effect back; for a program about to be executed (Rust ignores it).
 pub(crate) fn default_pipe_signal() {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
