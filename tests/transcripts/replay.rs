@@ -129,7 +129,6 @@ impl Talk<'_, '_> {
         match self.peer.read(&mut rest) {
             Ok(0) => Ok(()),
             Ok(count) => Err(differ(b"the end", &rest[..count])),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
             Err(error) => Err(format!("expected the end: {error}")),
         }
     }
