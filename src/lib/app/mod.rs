@@ -1,4 +1,5 @@
 //! Entry points of the programs.
 
 mod check;
+pub(crate) mod mailauth;
 pub(crate) mod pop3d;

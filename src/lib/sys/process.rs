@@ -74,6 +74,18 @@ pub(crate) fn reap() -> Option<(ChildId, Ended)> {
     }
 }
 
+/// Waits for the end of one child; `None` when it is not ours or was waited for already.
+pub(crate) fn wait_for(child: ChildId) -> Option<Ended> {
+    loop {
+        match waitpid(child.0, None) {
+            Ok(WaitStatus::Exited(_, status)) => return Some(Ended::Status(status)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Some(Ended::Signal(signal as i32)),
+            Err(nix::errno::Errno::EINTR) | Ok(_) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
 /// Limits of a role's resources.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
