@@ -23,7 +23,7 @@ _pop3d() {
 
     case "${cmd}" in
         pop3d)
-            opts="-d -s -t -T -h -V --debug --statistics --trace --timeout --listen --config --check --help --version"
+            opts="-d -s -t -T -h -V --debug --statistics --trace --timeout --listen --config --demo --check --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -83,6 +83,13 @@ _pop3d() {
                     fi
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --demo)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
                     fi
                     return 0
                     ;;

@@ -6,6 +6,7 @@
 // Programs: wiring.
 mod app;
 mod cli;
+mod ui;
 
 // Processes: who runs as whom, with what.
 mod process;
@@ -14,6 +15,7 @@ mod transport;
 // Domain, with input and output.
 mod auth;
 mod maildrop;
+mod secrets;
 
 // Pure: bytes in, bytes out; no file, socket, clock or environment.
 pub mod protocol;
@@ -27,5 +29,7 @@ pub mod secret;
 #[allow(unsafe_code)]
 mod sys;
 
+pub use app::mailauth::main as mailauth_main;
 pub use app::pop3d::main as pop3d_main;
+pub use cli::mailauth_command;
 pub use cli::pop3d_command;

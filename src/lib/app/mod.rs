@@ -1,4 +1,6 @@
 //! Entry points of the programs.
 
 mod check;
+mod demo;
+pub(crate) mod mailauth;
 pub(crate) mod pop3d;

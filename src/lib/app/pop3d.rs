@@ -1,11 +1,13 @@
 //! `pop3d`: wiring.
 
 use super::check::{self, Probes};
+use super::demo;
 use crate::cli::{self, Exit, Options};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Event, Log, SessionId, Settings};
-use crate::process::{inetd, standalone};
+use crate::process::inetd;
+use crate::process::standalone::{self, Plan};
 use crate::sys::descriptors::{self, StandardInput};
 use crate::sys::{sandbox, socket};
 use std::io::{IsTerminal, Write};
@@ -18,6 +20,7 @@ pop3d: this is a POP3 server; it was started without a connection to serve
 To serve under inetd, put this line into /etc/inetd.conf:
   pop3  stream  tcp  nowait  root  /usr/sbin/pop3d  pop3d
 To serve without inetd, type:     pop3d --listen 110
+To try it on this machine, type:  pop3d --demo
 To check the installation, type:  pop3d --check
 The manual page says more:        man 8 pop3d
 ";
@@ -97,8 +100,8 @@ fn serve_one(client: OwnedFd, options: &Options) -> u8 {
 fn serve_many(listeners: Vec<OwnedFd>, config: Config, options: Options) -> u8 {
     let started = (|| {
         let log = open_log(&options, std::io::stderr().is_terminal())?;
-        let load = Box::new(move || configuration(&options));
-        standalone::start(listeners, config, load, log, SessionId::random()?)
+        let plan = Plan { load: Box::new(move || configuration(&options)), patient: true };
+        standalone::start(listeners, config, plan, log, SessionId::random()?)
     })();
     match started {
         Ok(mut monitor) => {
@@ -132,6 +135,10 @@ fn refuse(client: &OwnedFd, error: &Error) -> u8 {
 fn by_hand(parsed: std::result::Result<Options, Exit>, listeners: Vec<OwnedFd>) -> u8 {
     match parsed {
         Ok(options) if options.check => check_installation(&options),
+        Ok(options) if options.demo.is_some() => {
+            let directory = options.demo.clone().flatten();
+            demo::run(&options, directory.as_deref(), &|text| print(&mut std::io::stdout(), text))
+        }
         Ok(options) => match configuration(&options) {
             Ok(config) if listeners.is_empty() && config.listen.pop3.is_empty() => {
                 print(&mut std::io::stderr(), BY_HAND);

@@ -1,11 +1,16 @@
 //! Who may log in: sources of credentials and the verdict on them.
 
+mod announce;
 mod crypt;
+mod mailauth;
 mod slots;
 mod unix;
 
 #[cfg(test)]
 mod tests;
+
+pub(crate) use announce::{Announced, announced, challenge};
+pub(crate) use mailauth::virtual_owner;
 
 use crate::config::{Config, Source};
 use crate::error::Error;
@@ -25,6 +30,15 @@ pub(crate) struct Account {
     pub(crate) gid: u32,
     /// Home directory.
     pub(crate) home: PathBuf,
+    /// The path of the maildrop, where it is not as the configuration says.
+    pub(crate) maildrop: Option<PathBuf>,
+}
+
+impl Account {
+    /// The path of the maildrop.
+    pub(crate) fn mailbox(&self, config: &Config) -> PathBuf {
+        self.maildrop.clone().unwrap_or_else(|| config.maildrop.path.expand(&self.name, &self.home))
+    }
 }
 
 /// What verification found.
@@ -45,7 +59,11 @@ pub(crate) enum Reason {
     UnknownUser,
     /// The password is wrong.
     WrongPassword,
-    /// The account has no usable password (`!`, `*`, empty).
+    /// The digest of APOP is wrong.
+    WrongDigest,
+    /// The user has an APOP entry, and so cannot use PASS (RFC 1939, section 13).
+    ApopOnly,
+    /// The account has no usable password (`!`, `*`, empty), or `mailauth` locked it.
     Locked,
     /// The uid is root's or below `min_uid`.
     BelowMinUid,
@@ -60,6 +78,8 @@ impl fmt::Display for Reason {
         match self {
             Self::UnknownUser => f.write_str("unknown-user"),
             Self::WrongPassword => f.write_str("wrong-password"),
+            Self::WrongDigest => f.write_str("wrong-digest"),
+            Self::ApopOnly => f.write_str("apop-only"),
             Self::Locked => f.write_str("locked"),
             Self::BelowMinUid => f.write_str("below-min-uid"),
             Self::UnsupportedScheme(scheme) => write!(f, "unsupported-scheme:{scheme}"),
@@ -75,36 +95,65 @@ struct Finding {
     paid: bool,
 }
 
-/// Checks a password. `user` is `None` for a name that the login rules refuse; that costs as much as any other
-/// refusal (design, section 5), since every refusal computes one hash: the user's own, or a dummy of the site's
-/// kind. It waits for a slot, so call it where waiting is no harm, in the child that verifies.
+/// What a client proves itself with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Proof<'a> {
+    /// PASS.
+    Password(&'a Secret),
+    /// APOP.
+    Apop {
+        /// The challenge with its angle brackets, as it is hashed.
+        challenge: &'a [u8],
+        /// MD5 over challenge and secret.
+        digest: &'a [u8],
+    },
+}
+
+/// Checks credentials. `user` is `None` for a name that the login rules refuse; that costs as much as any other
+/// refusal (design, section 5), since every refusal of a password computes one hash: the user's own, or a dummy of the
+/// site's kind. It waits for a slot, so call it where waiting is no harm, in the child that verifies. That must have one
+/// thread: the secrets database is asked by a child of its own.
 ///
 /// What it read of other accounts is wiped, and the C library is told to overwrite what it frees.
-pub(crate) fn verify(config: &Config, user: Option<&str>, password: &Secret) -> Verdict {
+pub(crate) fn verify(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Verdict {
     sys::memory::overwrite_freed(true);
     let slot = match slots::take(&config.run_dir, config.limits.verifications(), slots::PATIENCE) {
         Ok(slot) => slot,
         Err(error) => return Verdict::Unavailable(error),
     };
-    let finding = ask(config, user, password);
-    if matches!(finding.verdict, Verdict::Refused(_)) && !finding.paid {
+    let finding = ask(config, user, proof);
+    if let (Verdict::Refused(_), false, Proof::Password(password)) = (&finding.verdict, finding.paid, proof) {
         unix::compute_dummy(password);
     }
     drop(slot);
     finding.verdict
 }
 
-/// Asks the sources in their order; the first that knows the user decides.
-fn ask(config: &Config, user: Option<&str>, password: &Secret) -> Finding {
-    let unknown = Finding { verdict: Verdict::Refused(Reason::UnknownUser), paid: false };
-    let Some(user) = user else { return unknown };
-    for source in &config.auth.sources {
-        let finding = match source {
-            Source::Unix => unix::check(user, password, config.auth.min_uid),
-        };
-        if !matches!(finding.verdict, Verdict::Refused(Reason::UnknownUser)) {
-            return finding;
-        }
+/// The secrets database decides for everybody who has an entry in it, wherever it stands among the sources: otherwise a user with
+/// an APOP entry could still send a UNIX password in the clear.
+fn ask(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Finding {
+    if config.auth.sources.contains(&Source::Mailauth)
+        && let Some(finding) = mailauth::check(config, user, proof)
+    {
+        return finding;
     }
-    unknown
+    let by_unix = config.auth.sources.contains(&Source::Unix);
+    match (user, proof) {
+        (_, Proof::Apop { .. }) => Finding::refused(Reason::NoSuchMechanism),
+        (Some(user), Proof::Password(password)) if by_unix => {
+            unix::check(user, password, config.auth.min_uid)
+        }
+        _ => Finding::refused(Reason::UnknownUser),
+    }
+}
+
+impl Finding {
+    /// A refusal that computed no hash.
+    const fn refused(reason: Reason) -> Self {
+        Self { verdict: Verdict::Refused(reason), paid: false }
+    }
+
+    const fn unavailable(error: Error) -> Self {
+        Self { verdict: Verdict::Unavailable(error), paid: false }
+    }
 }

@@ -44,11 +44,12 @@ impl Site {
         write_accounts(directory.path(), shadow);
         let mut config = Config { run_dir: directory.path().join("run"), ..Config::default() };
         config.auth.min_uid = 1000;
+        config.auth.secrets = directory.path().join("auth/mailauth.db");
         Self { directory, config }
     }
 
     fn verify(&self, user: Option<&str>, password: &str) -> Verdict {
-        verify(&self.config, user, &Secret::new(password.as_bytes().to_vec()))
+        verify(&self.config, user, Proof::Password(&Secret::new(password.as_bytes().to_vec())))
     }
 
     fn run<T: Send>(&self, test: impl FnOnce() -> T + Send) -> Option<T> {
@@ -70,7 +71,7 @@ fn a_right_password_is_accepted() {
         for (name, uid, gid) in [("ann", 1002, 100), ("old", 1005, 1005)] {
             let Verdict::Accepted(account) = site.verify(Some(name), PASSWORD) else { panic!("{name}") };
             let home = PathBuf::from(format!("/home/{name}"));
-            assert_eq!(account, Account { name: name.to_owned(), uid, gid, home });
+            assert_eq!(account, Account { name: name.to_owned(), uid, gid, home, maildrop: None });
         }
     });
 }
@@ -183,10 +184,11 @@ fn memory_after_an_accepted_login() {
     let Some(directory) = std::env::var_os(MEMORY_TEST).map(PathBuf::from) else { return };
     let mut config = Config { run_dir: directory.join("run"), ..Config::default() };
     config.auth.min_uid = 1000;
+    config.auth.secrets = directory.join("auth/mailauth.db");
     with_accounts(&directory, || {
         let password = Secret::new(PASSWORD.as_bytes().to_vec());
         let mut search = Search::new();
-        let verdict = verify(&config, Some("ann"), &password);
+        let verdict = verify(&config, Some("ann"), Proof::Password(&password));
         let found = search.count(BACKWARDS);
         assert!(matches!(verdict, Verdict::Accepted(_)));
         assert_eq!(found, 0, "places with a neighbour's hash");

@@ -16,13 +16,13 @@ const SHADOW: &str = "/etc/shadow";
 const LOGIN_DEFS: &str = "/etc/login.defs";
 
 /// What the client hears when the databases cannot be asked.
-const TOLD: &str = "logins are not possible now, try again later";
+pub(super) const TOLD: &str = "logins are not possible now, try again later";
 
 /// Checks a password by passwd and shadow.
 pub(super) fn check(name: &str, password: &Secret, min_uid: u32) -> Finding {
     match verdict(name, password, min_uid) {
         Ok(finding) => finding,
-        Err(error) => Finding { verdict: Verdict::Unavailable(error), paid: false },
+        Err(error) => Finding::unavailable(error),
     }
 }
 
@@ -35,7 +35,7 @@ pub(super) fn compute_dummy(password: &Secret) {
 }
 
 fn verdict(name: &str, password: &Secret, min_uid: u32) -> Result<Finding, Error> {
-    let free = |reason| Ok(Finding { verdict: Verdict::Refused(reason), paid: false });
+    let free = |reason| Ok(Finding::refused(reason));
     let Some(user) = account::user(name).map_err(|error| unavailable(PASSWD, error))? else {
         readable(PASSWD)?;
         return free(Reason::UnknownUser);
@@ -85,9 +85,9 @@ fn unavailable(database: &str, cause: io::Error) -> Error {
 
 /// Some databases find `Ann` under `ann`; the maildrop is under the name that the database writes. Any other
 /// name than that is an alias, and what the login rules let through stays.
-fn accepted(name: &str, user: User) -> Account {
+pub(super) fn accepted(name: &str, user: User) -> Account {
     let name = if user.name.eq_ignore_ascii_case(name) { user.name } else { name.to_owned() };
-    Account { name, uid: user.uid, gid: user.gid, home: user.home }
+    Account { name, uid: user.uid, gid: user.gid, home: user.home, maildrop: None }
 }
 
 /// `ENCRYPT_METHOD` of login.defs; empty when it is not there.

@@ -35,6 +35,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
 
+    /// Serve a throw-away installation on loopback and say what to type; in DIR it stays afterwards
+    #[arg(long, value_name = "DIR", num_args = 0..=1, value_hint = ValueHint::DirPath)]
+    pub(crate) demo: Option<Option<PathBuf>>,
+
     /// Check configuration, permissions and locks; say how to mend what is wrong
     #[arg(long)]
     pub(crate) check: bool,

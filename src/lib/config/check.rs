@@ -1,6 +1,6 @@
 //! Values that the types alone do not check: ranges, and what contradicts what.
 
-use super::{Config, defaults};
+use super::{Announce, Config, Source, defaults};
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     absolute("state_dir", &config.state_dir)?;
     absolute("run_dir", &config.run_dir)?;
     absolute("xtnd.sendmail", &config.xtnd.sendmail)?;
+    absolute("auth.secrets", &config.auth.secrets)?;
+    absolute("auth.key", &config.auth.key)?;
+    announced(config)?;
     list("maildrop.locks", &config.maildrop.locks)?;
     list("auth.sources", &config.auth.sources)?;
     timeout("limits.idle_timeout", config.limits.idle_timeout)?;
@@ -41,6 +44,13 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     fault("limits.max_message", config.limits.max_message >= defaults::MIN_MAX_MESSAGE, || {
         format!("must be at least {} octets", defaults::MIN_MAX_MESSAGE)
     })
+}
+
+fn announced(config: &Config) -> Result<(), Fault> {
+    let Announce::List(mechanisms) = &config.auth.announce else { return Ok(()) };
+    let known = mechanisms.is_empty() || config.auth.sources.contains(&Source::Mailauth);
+    fault("auth.announce", known, || "needs \"mailauth\" in auth.sources".to_owned())?;
+    fault("auth.announce", mechanisms.len() <= 1, || "names one twice".to_owned())
 }
 
 /// Whether a name is fit for the greeting and for a challenge: labels of letters, digits and hyphens

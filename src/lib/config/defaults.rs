@@ -1,7 +1,8 @@
 //! Every default and every limit of the configuration, with its reason.
 
 use super::{
-    Auth, Config, Format, Limits, Listen, Lock, Log, Maildrop, Plaintext, Sandbox, Source, Template, Xtnd,
+    Announce, Auth, Config, Format, Limits, Listen, Lock, Log, Maildrop, Plaintext, Sandbox, Source,
+    Template, Xtnd,
 };
 use crate::sys;
 use std::ops::RangeInclusive;
@@ -43,6 +44,18 @@ pub(super) const MAX_FAILURE_DELAY: Duration = Duration::from_secs(30);
 
 /// Accounts of people begin at 1000 on Linux distributions (login.defs, `UID_MIN`).
 const MIN_UID: u32 = 1000;
+
+/// In a directory of its own, since SQLite makes its journal beside it.
+pub(crate) const SECRETS: &str = "/var/lib/poptools/auth/mailauth.db";
+
+/// The same below another `state_dir`.
+pub(super) const SECRETS_BELOW: &str = "auth/mailauth.db";
+
+/// Apart from the database: whoever gets hold of a copy or a backup of it has no key.
+pub(crate) const KEY: &str = "/etc/poptools/mailauth.key";
+
+/// The same below the `state_dir` of an ordinary user.
+pub(super) const KEY_BELOW: &str = "mailauth.key";
 
 /// One byte of a lock file each; more are never of use, since each takes a core.
 pub(super) const MAX_VERIFICATIONS: u16 = 1024;
@@ -96,10 +109,14 @@ impl Default for Maildrop {
 impl Default for Auth {
     fn default() -> Self {
         Self {
-            sources: vec![Source::Unix],
+            sources: vec![Source::Unix, Source::Mailauth],
             failure_delay: FAILURE_DELAY,
             plaintext: Plaintext::TlsOrLoopback,
             min_uid: MIN_UID,
+            secrets: PathBuf::from(SECRETS),
+            key: PathBuf::from(KEY),
+            announce: Announce::Auto,
+            virtual_owner: String::new(),
         }
     }
 }

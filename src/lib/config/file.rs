@@ -23,9 +23,8 @@ impl Config {
             Some((path, text)) => Self::parse(&text, &path)?,
             None => Self::default(),
         };
-        if !root && config.run_dir == Path::new(defaults::RUN_DIR) {
-            // Only root can make a directory below /run.
-            config.run_dir = config.state_dir.join("run");
+        if !root {
+            config.keep_below_state_dir();
         }
         Ok(config)
     }
@@ -35,10 +34,35 @@ impl Config {
     /// # Errors
     /// It is wrong: the error names file, line, column and key.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self> {
-        let config: Self = toml::from_str(text).map_err(|error| misread(text, path, &error))?;
+        let mut config: Self = toml::from_str(text).map_err(|error| misread(text, path, &error))?;
+        if config.auth.secrets == Path::new(defaults::SECRETS) {
+            config.auth.secrets = config.state_dir.join(defaults::SECRETS_BELOW);
+        }
         check::check(&config).map_err(|fault| misvalued(text, path, &fault))?;
         Ok(config)
     }
+}
+
+impl Config {
+    /// Only root can make directories below /run and /etc: what an ordinary user does not set lies in `state_dir`.
+    fn keep_below_state_dir(&mut self) {
+        if self.run_dir == Path::new(defaults::RUN_DIR) {
+            self.run_dir = self.state_dir.join("run");
+        }
+        if self.auth.key == Path::new(defaults::KEY) {
+            self.auth.key = self.state_dir.join(defaults::KEY_BELOW);
+        }
+    }
+}
+
+/// A value that is one word or a list of words.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "\"auto\" or a list of mechanisms")]
+pub(crate) enum WordOrList {
+    /// One word.
+    Word(String),
+    /// A list.
+    List(Vec<String>),
 }
 
 /// A duration from a number of seconds.

@@ -99,6 +99,14 @@ pub(crate) struct Auth {
     pub(crate) plaintext: Plaintext,
     /// The lowest uid that may log in. Root may not, whatever this says.
     pub(crate) min_uid: u32,
+    /// The secrets database; below `state_dir` unless set.
+    pub(crate) secrets: PathBuf,
+    /// The file with its key.
+    pub(crate) key: PathBuf,
+    /// What is announced to clients before login.
+    pub(crate) announce: Announce,
+    /// The system user whose maildrops those of users are who are no system users; empty: there are none.
+    pub(crate) virtual_owner: String,
 }
 
 /// A source of credentials.
@@ -107,6 +115,25 @@ pub(crate) struct Auth {
 pub(crate) enum Source {
     /// passwd and shadow.
     Unix,
+    /// The secrets database. Whoever has an entry there is decided there.
+    Mailauth,
+}
+
+/// Which mechanisms are announced that not every user can use.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "file::WordOrList")]
+pub(crate) enum Announce {
+    /// Those that some entry of the secrets database can use.
+    Auto,
+    /// These, whatever the database holds.
+    List(Vec<Mechanism>),
+}
+
+/// A mechanism that needs an entry in the secrets database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mechanism {
+    /// RFC 1939, section 7.
+    Apop,
 }
 
 /// When passwords may come over an unencrypted connection.
@@ -197,9 +224,34 @@ impl TryFrom<String> for Source {
     fn try_from(value: String) -> Result<Self, String> {
         match value.as_str() {
             "unix" => Ok(Self::Unix),
-            "mailauth" | "pam" => Err(format!("\"{value}\" is not in this version; use \"unix\"")),
-            _ => Err(format!("\"{value}\" is no source of credentials; use \"unix\"")),
+            "mailauth" => Ok(Self::Mailauth),
+            "pam" => Err("\"pam\" is not in this version; use \"unix\" or \"mailauth\"".to_owned()),
+            _ => Err(format!("\"{value}\" is no source of credentials; use \"unix\" or \"mailauth\"")),
         }
+    }
+}
+
+impl TryFrom<file::WordOrList> for Announce {
+    type Error = String;
+
+    fn try_from(value: file::WordOrList) -> Result<Self, String> {
+        match value {
+            file::WordOrList::Word(word) if word == "auto" => Ok(Self::Auto),
+            file::WordOrList::Word(word) => Err(format!("\"{word}\" is neither \"auto\" nor a list")),
+            file::WordOrList::List(words) => {
+                words.iter().map(|word| mechanism(word)).collect::<Result<_, _>>().map(Self::List)
+            }
+        }
+    }
+}
+
+fn mechanism(word: &str) -> Result<Mechanism, String> {
+    match word {
+        "APOP" => Ok(Mechanism::Apop),
+        "CRAM-MD5" | "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS" => {
+            Err(format!("\"{word}\" is not in this version; use \"APOP\""))
+        }
+        _ => Err(format!("\"{word}\" is no mechanism that can be listed; use \"APOP\"")),
     }
 }
 

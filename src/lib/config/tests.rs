@@ -18,7 +18,10 @@ fn fault(text: &str) -> String {
 fn an_empty_file_is_all_defaults() {
     let config = parse("").unwrap();
     assert_eq!(config.limits.idle_timeout, Duration::from_secs(600), "RFC 1939, section 3");
-    assert_eq!(config.auth.sources, [Source::Unix]);
+    assert_eq!(config.auth.sources, [Source::Unix, Source::Mailauth]);
+    assert_eq!(config.auth.announce, Announce::Auto);
+    assert_eq!(config.auth.secrets, Path::new("/var/lib/poptools/auth/mailauth.db"));
+    assert_eq!(config.auth.key, Path::new("/etc/poptools/mailauth.key"));
     assert_eq!(config.maildrop.path.to_string(), "/var/mail/{user}");
     assert_eq!(config.auth.plaintext, Plaintext::TlsOrLoopback);
     assert!(!config.hostname.is_empty());
@@ -38,7 +41,11 @@ fn every_key_of_this_version_is_read() {
         format = "mbox"
         locks = ["dotlock"]
         [auth]
-        sources = ["unix"]
+        sources = ["mailauth", "unix"]
+        secrets = "/s/db"
+        key = "/k"
+        announce = ["APOP"]
+        virtual_owner = "vmail"
         failure_delay = 3
         plaintext = "always"
         min_uid = 500
@@ -63,6 +70,13 @@ fn every_key_of_this_version_is_read() {
     assert_eq!((config.maildrop.format, config.maildrop.locks), (Format::Mbox, vec![Lock::Dotlock]));
     assert_eq!((config.auth.failure_delay.as_secs(), config.auth.min_uid), (3, 500));
     assert_eq!(config.auth.plaintext, Plaintext::Always);
+    assert_eq!(config.auth.sources, [Source::Mailauth, Source::Unix]);
+    assert_eq!(
+        (config.auth.secrets.as_path(), config.auth.key.as_path()),
+        (Path::new("/s/db"), Path::new("/k"))
+    );
+    assert_eq!(config.auth.announce, Announce::List(vec![Mechanism::Apop]));
+    assert_eq!(config.auth.virtual_owner, "vmail");
     assert_eq!((config.limits.idle_timeout.as_secs(), config.limits.login_timeout.as_secs()), (700, 30));
     assert_eq!((config.limits.verifications(), config.limits.max_message), (3, 2048));
     assert!(!config.xtnd.xlst && !config.xtnd.xmit && config.log.statistics);
@@ -89,7 +103,8 @@ fn errors_name_file_line_column_and_key() {
 
 #[test]
 fn what_later_versions_have_is_an_error_that_says_so() {
-    assert!(fault("[auth]\nsources = [\"mailauth\"]").contains("\"mailauth\" is not in this version"));
+    assert!(fault("[auth]\nsources = [\"pam\"]").contains("\"pam\" is not in this version"));
+    assert!(fault("[auth]\nannounce = [\"CRAM-MD5\"]").contains("\"CRAM-MD5\" is not in this version"));
     assert!(fault("[maildrop]\nformat = \"maildir\"").contains("\"maildir\" is not in this version"));
     assert!(fault("[auth]\nplaintext = \"tls\"").contains("nobody could log in"));
 }
@@ -104,6 +119,13 @@ fn values_out_of_range_and_contradictions_are_errors() {
         ("[maildrop]\nlocks = []", "maildrop.locks"),
         ("[maildrop]\nlocks = [\"fcntl\", \"fcntl\"]", "maildrop.locks"),
         ("[auth]\nsources = []", "auth.sources"),
+        ("[auth]\nsecrets = \"x\"", "auth.secrets"),
+        ("[auth]\nkey = \"x\"", "auth.key"),
+        ("[auth]\nannounce = \"none\"", "auth.announce"),
+        ("[auth]\nannounce = 7", "auth.announce"),
+        ("[auth]\nannounce = [\"PLAIN\"]", "auth.announce"),
+        ("[auth]\nannounce = [\"APOP\", \"APOP\"]", "auth.announce"),
+        ("[auth]\nsources = [\"unix\"]\nannounce = [\"APOP\"]", "auth.announce"),
         ("[auth]\nfailure_delay = 31", "auth.failure_delay"),
         ("[auth]\nfailure_delay = 9\n[limits]\nlogin_timeout = 9", "auth.failure_delay"),
         ("[limits]\nmax_verifications = 5000", "limits.max_verifications"),
@@ -114,6 +136,20 @@ fn values_out_of_range_and_contradictions_are_errors() {
         assert!(said.contains(&format!(": {key}: ")), "{text}: {said}");
     }
     assert!(fault("[limits]\nidle_timeout = -1").contains("limits.idle_timeout"));
+}
+
+/// Design, section 7: the secrets are below `state_dir` unless set, and an ordinary user's key too.
+#[test]
+fn secrets_follow_the_state_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pop3d.toml");
+    std::fs::write(&path, "state_dir = \"/srv/pop\"").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let config = Config::load(Some(&path)).unwrap();
+    assert_eq!(config.auth.secrets, Path::new("/srv/pop/auth/mailauth.db"));
+    let root = crate::sys::privileges::is_root();
+    let key = if root { "/etc/poptools/mailauth.key" } else { "/srv/pop/mailauth.key" };
+    assert_eq!(config.auth.key, Path::new(key));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::monitor::{Channel, Child, Monitor, Sending, Speaker, Visit};
 use super::notice::Report;
 use super::sendmail::{self, Sent};
 use crate::log::{End, Event, Logout, SessionId};
-use crate::sys::process::{Ended, reap};
+use crate::sys::process::{Ended, SIGTERM, reap};
 
 impl Monitor {
     /// Learns which children have ended.
@@ -50,7 +50,8 @@ impl Monitor {
             Speaker::Login { retiring, .. } => self.login_ended(number, retiring, channel.began),
             Speaker::Helper { .. } => {}
         }
-        if let Ended::Signal(_) = ended {
+        // SIGTERM is ours.
+        if matches!(ended, Ended::Signal(signal) if signal != SIGTERM) {
             self.report_end(&self.own, pid, ended);
         }
     }

@@ -11,6 +11,7 @@ use super::connection::{Connection, Next, Times};
 use super::message::{Answer, Attempt, Credentials, Encryption, LARGEST, Mechanism, Message, Order};
 use super::notice::{Departure, Notice};
 use super::role::Surroundings;
+use crate::auth;
 use crate::error::{Error, Result};
 use crate::log::SessionId;
 use crate::secret::Secret;
@@ -111,6 +112,8 @@ fn run_role(surroundings: &Surroundings<'_>, role: impl FnOnce() -> Result<()>) 
 struct Server<'a> {
     poll: Poll,
     listeners: Vec<TcpListener>,
+    /// Whether greetings carry a challenge.
+    apop: bool,
     /// When connections may be taken again, after descriptors or memory ran out.
     resume: Option<Instant>,
     surroundings: &'a Surroundings<'a>,
@@ -152,6 +155,7 @@ impl<'a> Server<'a> {
             poll,
             listeners: Vec::new(),
             resume: None,
+            apop: surroundings.announced.apop,
             surroundings,
             connections: HashMap::new(),
             deadlines: BTreeSet::new(),
@@ -224,7 +228,8 @@ impl<'a> Server<'a> {
                     self.close_idle();
                 }
                 Ok(Order::Reject(id)) => self.reject(id),
-                Ok(Order::Announce(_)) | Err(_) => {}
+                Ok(Order::Announce(apop)) => self.apop = apop,
+                Err(_) => {}
             }
         }
     }
@@ -281,7 +286,7 @@ impl<'a> Server<'a> {
         Setup {
             host: config.hostname.clone(),
             shy: config.shy,
-            challenge: None,
+            challenge: self.apop.then(|| auth::challenge(&config.hostname)),
             plaintext_allowed: self.surroundings.plaintext_allowed(peer),
             xlst: config.xtnd.xlst,
             xmit: config.xtnd.xmit,

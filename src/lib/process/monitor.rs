@@ -13,6 +13,7 @@ use super::role::Surroundings;
 use super::sendmail;
 use super::standalone::Site;
 use super::{spool, verifier};
+use crate::auth::{self, Announced};
 use crate::config::{Config, defaults};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Event, Log, SessionId};
@@ -49,6 +50,8 @@ pub(crate) struct Monitor {
     pub(super) intake: Intake<Waiting>,
     /// What is listened on; none under inetd.
     pub(super) site: Option<Site>,
+    /// What the secrets database has to announce.
+    pub(super) announced: Announced,
 }
 
 /// The line to a child.
@@ -153,6 +156,7 @@ impl Monitor {
             next: SIGNALS + 1,
             buffer: vec![0; LARGEST],
             intake: Intake::new(limits(&config)),
+            announced: auth::announced(&config),
             config: Rc::new(config),
             site: None,
         })
@@ -431,14 +435,15 @@ impl Monitor {
         role: impl FnOnce(&Surroundings<'_>) -> u8,
     ) -> Result<()> {
         let (ours, theirs) = socket::pair().map_err(|cause| Error::io("cannot make a socket pair", cause))?;
-        let (config, debug, number) = (Rc::clone(&self.config), self.debug, self.next);
+        let (config, debug, announced) = (Rc::clone(&self.config), self.debug, self.announced);
+        let number = self.next;
         self.next += 1;
         self.queue.add(&ours, number).map_err(|cause| Error::io("cannot watch a child", cause))?;
         let forked = fork(|| {
             let mut all = kept.to_vec();
             all.push(theirs.as_raw_fd());
             become_child(&all);
-            let surroundings = Surroundings { config: &config, debug, control: theirs };
+            let surroundings = Surroundings { config: &config, debug, announced, control: theirs };
             surroundings.report_panics();
             role(&surroundings)
         });

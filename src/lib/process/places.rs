@@ -79,7 +79,7 @@ pub(crate) fn session_ids(account: &Account) -> Ids {
 /// # Errors
 /// `[IN-USE]`: another session has it. Or the lock file cannot be made.
 pub(crate) fn take_maildrop(config: &Config, account: &Account, id: SessionId, peer: &Peer) -> Result<File> {
-    let path = canonical(&config.maildrop.path.expand(&account.name, &account.home), account)?;
+    let path = canonical(&account.mailbox(config), account)?;
     let directory = config.run_dir.join("session");
     let key = key(&path);
     let failed = |cause| Error::io(format!("cannot open {}/{key}", directory.display()), cause);

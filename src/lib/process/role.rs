@@ -2,6 +2,7 @@
 
 use super::message::Message;
 use super::notice::Notice;
+use crate::auth::Announced;
 use crate::config::{Config, Plaintext, Sandbox};
 use crate::error::{Error, Kind};
 use crate::log::SessionId;
@@ -23,6 +24,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) config: &'a Config,
     /// Whether lines for debugging are wanted.
     pub(crate) debug: bool,
+    /// What the secrets database had to announce when the role began.
+    pub(crate) announced: Announced,
     /// The line to the monitor.
     pub(crate) control: OwnedFd,
 }

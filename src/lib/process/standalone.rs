@@ -8,6 +8,7 @@ use super::login::{self, Cell};
 use super::message::{Message, Order};
 use super::monitor::{Channel, Monitor, Speaker, limits};
 use super::{inetd, places};
+use crate::auth;
 use crate::config::{Address, Config};
 use crate::error::{Error, Result};
 use crate::log::{Log, SessionId};
@@ -23,14 +24,25 @@ use std::time::{Duration, Instant};
 /// A login process that dies sooner than this is replaced only after this time.
 const BREATH: Duration = Duration::from_secs(1);
 
+/// How often the secrets database is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Reads the configuration as it was read at the start, command line included.
 type Load = Box<dyn Fn() -> Result<Config>>;
+
+/// How a standalone server goes on and ends.
+pub(crate) struct Plan {
+    /// Reads the configuration again.
+    pub(crate) load: Load,
+    /// Whether sessions end by themselves after the first signal to end.
+    pub(crate) patient: bool,
+}
 
 /// What a standalone server has besides its children.
 pub(crate) struct Site {
     listeners: Vec<Listener>,
     cell: Cell,
-    load: Load,
+    plan: Plan,
     manager: Manager,
     /// When login processes that died are to be replaced.
     due: Vec<Instant>,
@@ -49,7 +61,7 @@ struct Listener {
 pub(crate) fn start(
     passed: Vec<OwnedFd>,
     config: Config,
-    load: Load,
+    plan: Plan,
     log: Log,
     own: SessionId,
 ) -> Result<Monitor> {
@@ -64,7 +76,7 @@ pub(crate) fn start(
     let cell = Cell { ids: inetd::login_ids()?, root: places::prepare(&config)? };
     let mut monitor = Monitor::new(config, log, own)?;
     monitor.site =
-        Some(Site { listeners, cell, load, manager: Manager::from_environment(), due: Vec::new() });
+        Some(Site { listeners, cell, plan, manager: Manager::from_environment(), due: Vec::new() });
     monitor.start_generation()?;
     monitor.say_ready();
     Ok(monitor)
@@ -133,9 +145,29 @@ impl Monitor {
                 later.push(now + BREATH);
             }
         }
-        let next = later.iter().min().map(|time| time.saturating_duration_since(now));
+        self.look_at_secrets();
+        let next = later.iter().min().map_or(LOOK, |time| time.saturating_duration_since(now).min(LOOK));
         self.site.as_mut()?.due.append(&mut later);
-        next
+        Some(next)
+    }
+
+    /// Whether somebody can use APOP may have changed; the login processes learn it.
+    fn look_at_secrets(&mut self) {
+        let announced = auth::announced(&self.config);
+        if announced != self.announced {
+            self.announced = announced;
+            for channel in self.channels.values() {
+                if matches!(channel.speaker, Speaker::Login { .. }) {
+                    // One that does not keep up announces what it knew.
+                    let _ = socket::send(
+                        &channel.socket,
+                        &Order::Announce(announced.apop).to_bytes(),
+                        &[],
+                        false,
+                    );
+                }
+            }
+        }
     }
 
     /// A login process has ended: its clients are gone, and it is replaced unless it was told to retire.
@@ -172,7 +204,7 @@ impl Monitor {
 
     fn try_reload(&mut self) -> Result<()> {
         let Some(site) = &mut self.site else { return Ok(()) };
-        let config = (site.load)()?;
+        let config = (site.plan.load)()?;
         let root = places::prepare(&config)?;
         let copies = site
             .listeners
@@ -198,6 +230,9 @@ impl Monitor {
                 site.manager.stopping();
                 self.own_remark("taking no more connections, waiting for sessions to end".to_owned());
                 self.order_logins(Order::End);
+                if !site.plan.patient {
+                    self.terminate();
+                }
             }
             // Spool helpers finish what they do, and end with their sessions; sendmail has a message.
             None => {

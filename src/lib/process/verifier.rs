@@ -11,7 +11,7 @@ use super::places;
 use super::role::Surroundings;
 use super::session::{self, Visitor};
 use super::spool::Remote;
-use crate::auth::{self, Account, Reason, Verdict};
+use crate::auth::{self, Account, Proof, Reason, Verdict};
 use crate::error::{Error, Kind, Result};
 use crate::log::{End, SessionId};
 use crate::maildrop::{self, Maildrop};
@@ -69,12 +69,15 @@ fn verify(
         surroundings.tell(&notice);
         Err(None)
     };
-    if credentials.mechanism == Mechanism::Apop {
-        return refused(Reason::NoSuchMechanism);
-    }
     // The login process has checked the name; what it says is not trusted.
     let name = UserName::parse(&credentials.user);
-    match auth::verify(config, name.as_ref().map(UserName::as_str), &credentials.proof) {
+    let proof = match credentials.mechanism {
+        Mechanism::Pass => Proof::Password(&credentials.proof),
+        Mechanism::Apop => {
+            Proof::Apop { challenge: &credentials.challenge, digest: credentials.proof.expose() }
+        }
+    };
+    match auth::verify(config, name.as_ref().map(UserName::as_str), proof) {
         Verdict::Accepted(account) => Ok(account),
         Verdict::Refused(reason) => refused(reason),
         Verdict::Unavailable(error) => Err(Some(error)),
@@ -91,7 +94,7 @@ fn enter(
     surroundings: &Surroundings<'_>,
 ) -> Result<(Box<dyn Maildrop>, File)> {
     let config = surroundings.config;
-    let path = config.maildrop.path.expand(&account.name, &account.home);
+    let path = account.mailbox(config);
     surroundings.tell(&Notice::Admitted(Admitted {
         user: account.name.clone(),
         uid: account.uid,

@@ -26,6 +26,9 @@ impl ChildId {
     }
 }
 
+/// The number of the signal that asks a process to end.
+pub(crate) const SIGTERM: i32 = Signal::SIGTERM as i32;
+
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -71,6 +74,18 @@ pub(crate) fn reap() -> Option<(ChildId, Ended)> {
         Ok(WaitStatus::Exited(pid, status)) => Some((ChildId(pid), Ended::Status(status))),
         Ok(WaitStatus::Signaled(pid, signal, _)) => Some((ChildId(pid), Ended::Signal(signal as i32))),
         _ => None,
+    }
+}
+
+/// Waits for the end of one child; `None` when it is not ours or was waited for already.
+pub(crate) fn wait_for(child: ChildId) -> Option<Ended> {
+    loop {
+        match waitpid(child.0, None) {
+            Ok(WaitStatus::Exited(_, status)) => return Some(Ended::Status(status)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Some(Ended::Signal(signal as i32)),
+            Err(nix::errno::Errno::EINTR) | Ok(_) => {}
+            Err(_) => return None,
+        }
     }
 }
 
@@ -148,7 +163,7 @@ pub(crate) fn exec(program: &Path, arguments: &[&str], environment: &[(&str, Str
     let arguments: Vec<CString> = arguments.iter().map(|word| text(word.as_bytes().to_vec())).collect();
     let environment: Vec<CString> =
         environment.iter().map(|(name, value)| text(format!("{name}={value}").into_bytes())).collect();
-    super::signals::default_pipe_signal();
+    super::signals::default_for_program();
     let errno = nix::unistd::execve(&path, &arguments, &environment).err();
     Error::io(
         format!("cannot execute {}", program.display()),

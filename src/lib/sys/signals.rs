@@ -55,20 +55,26 @@ fn watched() -> SigSet {
 
 /// In a child: signals work as in a fresh process again.
 pub(crate) fn restore() {
+    // Ctrl-C at a terminal goes to all; the monitor alone decides who ends.
+    set(Signal::SIGINT, SigHandler::SigIgn);
     // Failure is impossible for a valid mask; a child with blocked signals would still serve.
     let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&watched()), None);
 }
 
 /// SIGTERM has no effect on this process any more.
 pub(crate) fn ignore_termination() {
-    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: ignoring a signal installs no handler of ours.
-    let _ = unsafe { sigaction(Signal::SIGTERM, &ignore) };
+    set(Signal::SIGTERM, SigHandler::SigIgn);
 }
 
-/// Gives SIGPIPE its default effect back; for a program about to be executed (Rust ignores it).
-pub(crate) fn default_pipe_signal() {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: the default action installs no handler of ours.
-    let _ = unsafe { sigaction(Signal::SIGPIPE, &default) };
+/// Gives SIGPIPE and SIGINT their default effect back, for a program about to be executed (Rust ignores the first, our children
+/// the second).
+pub(crate) fn default_for_program() {
+    set(Signal::SIGPIPE, SigHandler::SigDfl);
+    set(Signal::SIGINT, SigHandler::SigDfl);
+}
+
+fn set(signal: Signal, effect: SigHandler) {
+    let action = SigAction::new(effect, SaFlags::empty(), SigSet::empty());
+    // SAFETY: only ever called with the default effect or none, so no handler of ours is installed.
+    let _ = unsafe { sigaction(signal, &action) };
 }

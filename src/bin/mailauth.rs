@@ -1,0 +1,5 @@
+//! `mailauth`: the secrets database.
+
+fn main() -> std::process::ExitCode {
+    poptools::mailauth_main()
+}

@@ -1,0 +1,110 @@
+//! `mailauth add`: a new secret for a user.
+
+use super::{CONFIG_FILE, DATA, Failure, IO, NO, NO_USER, Outcome};
+use crate::cli::mailauth::{Add, NewType};
+use crate::config::{Announce, Config};
+use crate::error::Error;
+use crate::protocol::name::UserName;
+use crate::secret::Secret;
+use crate::secrets::{self, Added, Material, NewEntry, Owner, Places, SecretType, Store};
+use crate::sys::random;
+use crate::ui::{self, Refusal};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// Checks name and places; what a virtual user has of its own, `None` for a system user.
+pub(super) fn owner(options: &Add, config: &Config) -> Result<Option<Owner>, Failure> {
+    let user = &options.user;
+    if UserName::parse(user.as_bytes()).is_none() {
+        let rule = "a name has 1 to 64 octets of A-Z a-z 0-9 . _ + @ = - and begins with neither . nor -";
+        return Err(Failure::new(DATA, format!("\"{user}\" is no user name: {rule}")));
+    }
+    match (super::system_user(user)?, options.is_virtual) {
+        (Some(found), false) if found.uid == 0 || found.uid < config.auth.min_uid => Err(Failure::new(
+            NO_USER,
+            format!("{user} cannot log in: uid {} is root's or below auth.min_uid", found.uid),
+        )),
+        (Some(_), false) => Ok(None),
+        (None, true) => virtual_owner(options, config).map(Some),
+        (Some(_), true) => {
+            Err(Failure::new(DATA, format!("{user} is a user of the system, not a virtual one")))
+        }
+        (None, false) => {
+            Err(Failure::new(NO_USER, format!("the system has no user {user}; add --virtual is for others")))
+        }
+    }
+}
+
+fn virtual_owner(options: &Add, config: &Config) -> Result<Owner, Failure> {
+    if options.uid.is_none() {
+        // Fails where such a user could not log in.
+        crate::auth::virtual_owner(config)?;
+    }
+    for path in [&options.home, &options.maildrop].into_iter().flatten() {
+        if !is_plain(path) {
+            let what = format!("{} is no absolute path without . and ..", path.display());
+            return Err(Failure::new(DATA, what));
+        }
+    }
+    Ok(Owner { ids: options.uid, home: options.home.clone(), maildrop: options.maildrop.clone() })
+}
+
+/// An absolute path in UTF-8 that leads down only.
+fn is_plain(path: &Path) -> bool {
+    let down = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    path.is_absolute()
+        && path.components().all(down)
+        && path.to_str().is_some_and(|text| !text.chars().any(char::is_control))
+        && path.components().collect::<PathBuf>().as_os_str() == path.as_os_str()
+}
+
+/// Asks for the secret and stores it.
+pub(super) fn run(options: &Add, config: &Config, places: &Places, owner: Option<&Owner>) -> Outcome {
+    let user = options.user.as_str();
+    let NewType::Apop = options.kind;
+    let mut store = Store::open(places)?;
+    let key = store.key(places)?;
+    let exists =
+        || Failure::new(NO, format!("{user} has an APOP entry already; mailauth remove {user} removes it"));
+    // Before anybody types a secret for nothing.
+    if store.user(user)?.is_some_and(|found| found.apop.is_some()) {
+        return Err(exists());
+    }
+    let secret = secret(options)?;
+    if let Some(fault) = secrets::fault(user, &secret) {
+        return Err(Failure::new(DATA, format!("{fault}; nothing was changed")));
+    }
+    let material = Material::Sealed(&secret);
+    let new = NewEntry { user, owner, kind: SecretType::Apop, label: "", material };
+    let Added::Yes { first } = store.add(&key, &new)? else { return Err(exists()) };
+    if options.generate {
+        ui::say(&format!("{}\n", String::from_utf8_lossy(secret.expose())))?;
+    }
+    if first && config.auth.announce == Announce::Auto {
+        ui::complain(&format!(
+            "mailauth: APOP is announced from now on; clients that take the strongest mechanism and then give up \
+             (curl) cannot log in users without an entry; announce = [] in [auth] of {CONFIG_FILE} helps them\n"
+        ));
+    }
+    Ok(())
+}
+
+fn secret(options: &Add) -> Result<Secret, Failure> {
+    let read = if options.generate {
+        let mut octets = [0; 24];
+        random::fill(&mut octets).map_err(|cause| Error::io("cannot get random octets", cause))?;
+        Ok(ui::generate(&octets))
+    } else if options.stdin {
+        ui::secret_from(io::stdin().lock())
+    } else {
+        ui::new_secret()
+    };
+    read.map_err(|refusal| match refusal {
+        Refusal::Mismatch => Failure::new(DATA, "Mismatch - password unchanged."),
+        Refusal::Unusable(why) => Failure::new(DATA, why),
+        Refusal::Failed(cause) => {
+            let error = Error::io("cannot read a secret", cause);
+            Failure::new(IO, format!("{error}; --stdin and --generate need no terminal"))
+        }
+    })
+}

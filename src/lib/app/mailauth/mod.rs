@@ -1,0 +1,133 @@
+//! `mailauth`: wiring. One file for each verb.
+
+mod add;
+mod init;
+mod list;
+mod remove;
+
+use crate::cli::mailauth::{self as cli, AnyType, Options, Verb};
+use crate::config::{Config, defaults};
+use crate::error::Error;
+use crate::log::escape::Sentence;
+use crate::secrets::{self, Places, SecretType};
+use crate::sys::process;
+use crate::sys::{account, privileges};
+use crate::ui;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::process::ExitCode;
+
+/// Nothing was done, and asking again does not help: the entry is there already, or there is none.
+const NO: u8 = 1;
+
+/// `EX_DATAERR`: a name or a secret breaks the rules.
+const DATA: u8 = 65;
+
+/// `EX_NOUSER`: the system does not know the user.
+const NO_USER: u8 = 67;
+
+/// `EX_IOERR`: nobody could be asked, or nothing be written.
+const IO: u8 = 74;
+
+/// `EX_NOPERM`: only root and the owner may.
+const NO_PERMISSION: u8 = 77;
+
+/// Why a verb did not do what it is for.
+#[derive(Debug)]
+struct Failure {
+    status: u8,
+    text: String,
+}
+
+impl Failure {
+    fn new(status: u8, text: impl Into<String>) -> Self {
+        Self { status, text: text.into() }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::new(error.exit_status(), error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(IO, Error::io("cannot use the terminal or write the output", error).to_string())
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Runs the program; the entry point of the binary.
+pub fn main() -> ExitCode {
+    process::private_files();
+    let status = match cli::parse(std::env::args_os()) {
+        Ok(options) => match run(options) {
+            Ok(()) => 0,
+            Err(Failure { status, text }) => {
+                ui::complain(&format!("mailauth: {}\n", Sentence(text.as_bytes())));
+                status
+            }
+        },
+        Err(exit) if exit.was_asked_for() => ui::say(&exit.text).map_or(IO, |()| exit.status),
+        Err(exit) => {
+            ui::complain(&exit.text);
+            exit.status
+        }
+    };
+    ExitCode::from(status)
+}
+
+fn run(options: Options) -> Outcome {
+    let config = Config::load(options.config.as_deref())?;
+    let places = Places::of(&config);
+    match options.verb {
+        Verb::Init(options) => init::run(&options, &places),
+        Verb::Add(options) => {
+            let owner = add::owner(&options, &config)?;
+            become_owner(&places)?;
+            add::run(&options, &config, &places, owner.as_ref())
+        }
+        Verb::Remove(options) => {
+            become_owner(&places)?;
+            remove::run(&options, &places)
+        }
+        Verb::List(options) => {
+            become_owner(&places)?;
+            list::run(&options, &places)
+        }
+    }
+}
+
+/// Takes on the owner's ids for good. An ordinary user may go on only where the database is the own.
+fn become_owner(places: &Places) -> Outcome {
+    if let Some(ids) = secrets::owner()? {
+        return Ok(privileges::become_for_good(&ids)?);
+    }
+    let directory = places.database.parent().and_then(|parent| std::fs::metadata(parent).ok());
+    match directory {
+        Some(found) if found.uid() != privileges::own().uid => Err(Failure::new(
+            NO_PERMISSION,
+            format!("only root and {} may use {}", secrets::OWNER, places.database.display()),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The passwd entry of a name.
+fn system_user(name: &str) -> Result<Option<account::User>, Failure> {
+    let found = account::user(name);
+    found.map_err(|cause| Error::io("cannot ask for a user of the system", cause).into())
+}
+
+const fn type_of(kind: AnyType) -> SecretType {
+    match kind {
+        AnyType::Apop => SecretType::Apop,
+        AnyType::Pop => SecretType::Pop,
+        AnyType::Imap => SecretType::Imap,
+    }
+}
+
+/// The configuration file that a hint names.
+const CONFIG_FILE: &str = defaults::FILE;

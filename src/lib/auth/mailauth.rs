@@ -1,0 +1,296 @@
+//! The source `mailauth`: the secrets database.
+//!
+//! It is asked by a child of the verifier. That becomes the user `pop`, opens database and key, decides, says what it decided
+//! over a socket pair, and ends. So neither the key nor anybody's secret was ever in the memory of the process that becomes the
+//! session, and root never opens a file of `pop`'s.
+
+use super::crypt::{self, Failure};
+use super::{Account, Finding, Proof, Reason, Verdict, unix};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::secret::Secret;
+use crate::secrets::{self, Owner, Places, Store, User};
+use crate::sys::socket::{self, Wait};
+use crate::sys::{account, clock, privileges, process};
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Component, PathBuf};
+use std::time::Duration;
+use subtle::ConstantTimeEq;
+
+/// How long the child may take: it waits for writers for two seconds, and computes some hashes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The longest answer: two paths and a name.
+const LARGEST: usize = 16 * 1024;
+
+/// What the child found. It has no secret.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Answer {
+    /// The database has nothing that says yes or no.
+    Unknown,
+    /// No; whether a password hash was computed.
+    No(No, bool),
+    /// Yes: the user of this name, who is a system user unless there is an owner.
+    Yes { name: String, owner: Option<Own> },
+    /// It cannot be said.
+    Trouble { temporary: bool, what: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum No {
+    UnknownUser,
+    Locked,
+    ApopOnly,
+    WrongPassword,
+    WrongDigest,
+}
+
+/// What a virtual user has of its own.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Own {
+    ids: Option<(u32, u32)>,
+    home: Option<PathBuf>,
+    maildrop: Option<PathBuf>,
+}
+
+/// Asks the database; `None` when it does not know the user, or does not exist.
+pub(super) fn check(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Option<Finding> {
+    match finding(config, user, proof) {
+        Ok(finding) => finding,
+        Err(error) => Some(Finding::unavailable(error)),
+    }
+}
+
+fn finding(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Result<Option<Finding>> {
+    let places = Places::of(config);
+    if !places.database_exists()? {
+        return Ok(None);
+    }
+    let names = match proof {
+        Proof::Password(_) => names(user)?,
+        // In exactly the letters that were sent.
+        Proof::Apop { .. } => user.map(str::to_owned).into_iter().collect(),
+    };
+    Ok(match ask_child(&places, &names, proof)? {
+        Answer::Unknown => None,
+        Answer::No(no, paid) => Some(Finding { verdict: Verdict::Refused(no.into()), paid }),
+        Answer::Yes { name, owner } => Some(admit(config, name, owner)?),
+        Answer::Trouble { temporary, what } => {
+            let kind = if temporary { Kind::Temporary } else { Kind::Permanent };
+            return Err(Error::new(kind, what).tell(unix::TOLD));
+        }
+    })
+}
+
+impl From<No> for Reason {
+    fn from(no: No) -> Self {
+        match no {
+            No::UnknownUser => Self::UnknownUser,
+            No::Locked => Self::Locked,
+            No::ApopOnly => Self::ApopOnly,
+            No::WrongPassword => Self::WrongPassword,
+            No::WrongDigest => Self::WrongDigest,
+        }
+    }
+}
+
+/// The name as it was sent, and as the account database writes it: some find `Ann` under `ann`, and her APOP entry is `ann`'s.
+fn names(user: Option<&str>) -> Result<Vec<String>> {
+    let Some(user) = user else { return Ok(Vec::new()) };
+    let failed = |cause| Error::io("cannot ask for a user of the system", cause).tell(unix::TOLD);
+    let mut names = vec![user.to_owned()];
+    names.extend(account::user(user).map_err(failed)?.map(|found| found.name).filter(|name| name != user));
+    Ok(names)
+}
+
+/// Has a child decide.
+fn ask_child(places: &Places, names: &[String], proof: Proof<'_>) -> Result<Answer> {
+    let owner = secrets::owner()?;
+    let failed =
+        |cause| Error::io("cannot ask the secrets database", cause).of_kind(Kind::Temporary).tell(unix::TOLD);
+    let (here, there) = socket::pair().map_err(failed)?;
+    let child = process::fork(|| {
+        let decided = owner.as_ref().map_or(Ok(()), privileges::become_for_good);
+        let answer = decided.and_then(|()| decide(places, names, proof)).unwrap_or_else(Answer::from);
+        // Without an answer the other side knows enough.
+        let bytes = serde_json::to_vec(&answer).unwrap_or_default();
+        u8::from(socket::send(&there, &bytes, &[], true).is_err())
+    })?;
+    drop(there);
+    let answer = hear(&here);
+    if answer.is_none() {
+        child.terminate();
+    }
+    process::wait_for(child);
+    answer.ok_or_else(|| failed(io::Error::other("the process that does ended without an answer")))
+}
+
+fn hear(socket: &std::os::fd::OwnedFd) -> Option<Answer> {
+    let mut buffer = vec![0; LARGEST];
+    let ready = socket::wait(socket, Wait::Read, clock::now() + PATIENCE).unwrap_or(false);
+    let received = ready.then(|| socket::receive(socket, &mut buffer, false).ok())??;
+    serde_json::from_slice(&buffer[..received.length]).ok()
+}
+
+impl From<Error> for Answer {
+    fn from(error: Error) -> Self {
+        Self::Trouble { temporary: error.kind() == Kind::Temporary, what: error.to_string() }
+    }
+}
+
+/// Opens the database and decides. Everything that could tell one user from another costs the same.
+fn decide(places: &Places, names: &[String], proof: Proof<'_>) -> Result<Answer> {
+    let store = Store::open(places)?;
+    let mut found = None;
+    for name in names {
+        found = found.or(store.user(name)?.map(|user| (name.as_str(), user)));
+    }
+    match proof {
+        Proof::Password(password) => {
+            Ok(found.map_or(Answer::Unknown, |(name, user)| by_password(name, user, password)))
+        }
+        Proof::Apop { challenge, digest } => by_digest(&store, places, found, challenge, digest),
+    }
+}
+
+/// PASS: nobody with an APOP entry may use it; who has application passwords may use those alone.
+fn by_password(name: &str, user: User, password: &Secret) -> Answer {
+    if user.locked {
+        return Answer::No(No::Locked, false);
+    }
+    if user.apop.is_some() {
+        return Answer::No(No::ApopOnly, false);
+    }
+    if user.passwords.is_empty() {
+        return Answer::Unknown;
+    }
+    for verifier in &user.passwords {
+        match crypt::verify(verifier.expose(), password.expose()) {
+            Ok(true) => return yes(name, user.owner),
+            Ok(false) | Err(Failure::Locked) => {}
+            Err(Failure::System(cause)) => {
+                let error = Error::io("cannot compute a password hash", cause).of_kind(Kind::Temporary);
+                return error.into();
+            }
+            Err(Failure::Unsupported(scheme)) => return uncheckable(name, &scheme),
+            Err(Failure::TooCostly(scheme)) => return uncheckable(name, scheme),
+        }
+    }
+    Answer::No(No::WrongPassword, true)
+}
+
+fn uncheckable(name: &str, scheme: &str) -> Answer {
+    let what = format!("a password of {name} has the scheme {scheme}, which cannot be checked");
+    Error::new(Kind::Permanent, what).into()
+}
+
+/// APOP: the digest is MD5 over challenge and secret (RFC 1939, section 7). An unknown user has a secret too, which nobody knows.
+fn by_digest(
+    store: &Store,
+    places: &Places,
+    found: Option<(&str, User)>,
+    challenge: &[u8],
+    digest: &[u8],
+) -> Result<Answer> {
+    let key = store.key(places)?;
+    let (name, user) = found.map_or(("", None), |(name, user)| (name, Some(user)));
+    let sealed = user.as_ref().and_then(|user| user.apop.as_deref());
+    let secret = match sealed {
+        Some(sealed) => store.unseal(&key, name, sealed)?,
+        None => key.dummy(),
+    };
+    let computed = Md5::new().chain_update(challenge).chain_update(secret.expose()).finalize();
+    let right: bool = computed.ct_eq(digest).into();
+    Ok(match user {
+        None => Answer::No(No::UnknownUser, false),
+        Some(user) if user.apop.is_none() => Answer::No(No::UnknownUser, false),
+        Some(user) if user.locked => Answer::No(No::Locked, false),
+        Some(user) if right => yes(name, user.owner),
+        Some(_) => Answer::No(No::WrongDigest, false),
+    })
+}
+
+fn yes(name: &str, owner: Option<Owner>) -> Answer {
+    let owner = owner.map(|Owner { ids, home, maildrop }| Own { ids, home, maildrop });
+    Answer::Yes { name: name.to_owned(), owner }
+}
+
+/// The account of a user whose credentials are right.
+fn admit(config: &Config, name: String, own: Option<Own>) -> Result<Finding> {
+    let failed = |cause| Error::io("cannot ask for a user of the system", cause).tell(unix::TOLD);
+    let account = match (account::user(&name).map_err(failed)?, own) {
+        (Some(user), None) if user.uid == 0 || user.uid < config.auth.min_uid => {
+            return Ok(Finding::refused(Reason::BelowMinUid));
+        }
+        (Some(user), None) => unix::accepted(&name, user),
+        (None, None) => return Ok(Finding::refused(Reason::UnknownUser)),
+        (Some(_), Some(_)) => {
+            let what = format!("{name} is a virtual user and a user of the system: mailauth remove {name}");
+            return Err(Error::new(Kind::Permanent, what).tell(unix::TOLD));
+        }
+        (None, Some(own)) => virtual_account(config, name, own)?,
+    };
+    Ok(Finding { verdict: Verdict::Accepted(account), paid: true })
+}
+
+fn virtual_account(config: &Config, name: String, own: Own) -> Result<Account> {
+    let refused = |what: String| Err(Error::new(Kind::Permanent, what).tell(unix::TOLD));
+    let (uid, gid, home) = match (own.ids, virtual_owner(config)) {
+        (None, general) => general.map(|general| (general.uid, general.gid, general.home))?,
+        (Some((uid, gid)), Ok(general)) if general.uid == uid => (uid, gid, general.home),
+        (Some((uid, gid)), general) if uid != 0 && gid != 0 && uid >= config.auth.min_uid => {
+            (uid, gid, general.map_or_else(|_| PathBuf::from(NO_HOME), |general| general.home))
+        }
+        (Some((uid, _)), _) => {
+            return refused(format!(
+                "the entry of {name} has uid {uid}, which is root's or below auth.min_uid"
+            ));
+        }
+    };
+    for path in [&own.home, &own.maildrop].into_iter().flatten() {
+        if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
+            return refused(format!(
+                "the entry of {name} has the path {}, which is not absolute",
+                path.display()
+            ));
+        }
+    }
+    Ok(Account { name, uid, gid, home: own.home.unwrap_or(home), maildrop: own.maildrop })
+}
+
+/// The home directory of who has none.
+const NO_HOME: &str = "/nonexistent";
+
+/// The account that owns the maildrops of virtual users: `auth.virtual_owner`, or without root's rights the one user.
+///
+/// # Errors
+/// It is not set, unknown, or root.
+pub(crate) fn virtual_owner(config: &Config) -> Result<Account> {
+    let name = &config.auth.virtual_owner;
+    if !privileges::is_root() {
+        let own = privileges::own();
+        let home = config.state_dir.clone();
+        return Ok(Account { name: name.clone(), uid: own.uid, gid: own.gid, home, maildrop: None });
+    }
+    let refused = |what: String| Error::new(Kind::Config, what).tell(unix::TOLD);
+    if name.is_empty() {
+        return Err(refused(
+            "auth.virtual_owner is not set: name the system user that owns the maildrops of virtual users"
+                .to_owned(),
+        ));
+    }
+    let found = account::user(name)
+        .map_err(|cause| Error::io("cannot ask for a user of the system", cause).tell(unix::TOLD))?;
+    match found {
+        None => Err(refused(format!("auth.virtual_owner: the system has no user {name}"))),
+        Some(user) if user.uid == 0 || user.gid == 0 => {
+            Err(refused(format!("auth.virtual_owner: {name} has root's uid or gid")))
+        }
+        Some(user) => Ok(unix::accepted(name, user)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

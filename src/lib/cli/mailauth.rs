@@ -1,0 +1,207 @@
+//! The command line of `mailauth`.
+
+use super::Exit;
+use crate::ui::Format;
+use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Administer the secrets database of pop3d
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(name = "mailauth", version, color = ColorChoice::Never, term_width = 80)]
+pub(crate) struct Options {
+    /// Read FILE and not /etc/poptools/pop3d.toml
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Verb {
+    /// Make the database and its key
+    Init(Init),
+    /// Add a secret for a user
+    Add(Add),
+    /// Remove the secrets of a user
+    Remove(Remove),
+    /// List users and what they have secrets for
+    List(List),
+}
+
+/// `mailauth init`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Init {
+    /// Empty a database that is there already, without asking
+    #[arg(long)]
+    pub(crate) clear: bool,
+}
+
+/// `mailauth add`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Add {
+    /// The user's name, in the letters that the client sends
+    pub(crate) user: String,
+
+    /// What the secret is for
+    #[arg(long = "type", value_enum, ignore_case = true, default_value = "APOP", value_name = "TYPE")]
+    pub(crate) kind: NewType,
+
+    /// Read the secret from standard input, one line
+    #[arg(long, conflicts_with = "generate")]
+    pub(crate) stdin: bool,
+
+    /// Make a secret and print it once
+    #[arg(long)]
+    pub(crate) generate: bool,
+
+    /// Add a user who is no user of the system
+    #[arg(long = "virtual")]
+    pub(crate) is_virtual: bool,
+
+    /// The ids that own the virtual user's maildrop [default: those of auth.virtual_owner]
+    #[arg(long, value_name = "UID[:GID]", requires = "is_virtual", value_parser = ids)]
+    pub(crate) uid: Option<(u32, u32)>,
+
+    /// The virtual user's home directory [default: that of auth.virtual_owner]
+    #[arg(long, value_name = "DIR", requires = "is_virtual", value_hint = ValueHint::DirPath)]
+    pub(crate) home: Option<PathBuf>,
+
+    /// The virtual user's maildrop [default: maildrop.path]
+    #[arg(long, value_name = "FILE", requires = "is_virtual", value_hint = ValueHint::FilePath)]
+    pub(crate) maildrop: Option<PathBuf>,
+}
+
+/// The types of secrets that can be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NewType {
+    /// A secret for APOP; the user cannot log in with PASS any more
+    #[value(name = "APOP")]
+    Apop,
+}
+
+/// `mailauth remove`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Remove {
+    /// The user's name
+    pub(crate) user: String,
+
+    /// Remove the secrets of this type alone
+    #[arg(long = "type", value_enum, ignore_case = true, value_name = "TYPE")]
+    pub(crate) kind: Option<AnyType>,
+}
+
+/// `mailauth list`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct List {
+    /// List the secrets of this type alone
+    #[arg(long = "type", value_enum, ignore_case = true, value_name = "TYPE")]
+    pub(crate) kind: Option<AnyType>,
+
+    /// How to write the list [default: a table on a terminal, else tsv]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+}
+
+/// All types of secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AnyType {
+    /// Secrets for APOP
+    #[value(name = "APOP")]
+    Apop,
+    /// Application passwords for PASS
+    #[value(name = "POP")]
+    Pop,
+    /// Secrets for IMAP servers that read the database
+    #[value(name = "IMAP")]
+    Imap,
+}
+
+/// The definition of `mailauth`'s options, for completions and for tests of the manual page.
+pub fn command() -> clap::Command {
+    Options::command()
+}
+
+/// Reads a command line; the first word is the program's name.
+///
+/// # Errors
+/// There is nothing to run: help or version was asked for, or the line is wrong.
+pub(crate) fn parse<I, T>(args: I) -> Result<Options, Exit>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    Ok(Options::try_parse_from(args)?)
+}
+
+/// `1000` or `1000:100`; the group is the user's own, with the same number, unless named. Root's are refused.
+fn ids(text: &str) -> Result<(u32, u32), String> {
+    let number = |text: &str| match text.parse::<u32>() {
+        Ok(number @ 1..=0xffff_fffe) => Ok(number),
+        _ => Err(format!("\"{text}\" is no id of a user or group other than root's")),
+    };
+    let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+    Ok((number(uid)?, number(gid)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mailauth(line: &str) -> Result<Options, Exit> {
+        parse(std::iter::once("mailauth").chain(line.split_whitespace()))
+    }
+
+    fn add(line: &str) -> Add {
+        match mailauth(line).unwrap().verb {
+            Verb::Add(add) => add,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_fault_in_the_definition() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn verbs_and_options_are_read() {
+        assert_eq!(add("add ann").kind, NewType::Apop, "mailauth(8): the type is APOP when none is given");
+        let options = mailauth("--config f list --type pop --format json").unwrap();
+        let list = List { kind: Some(AnyType::Pop), format: Some(Format::Json) };
+        assert_eq!((options.config, options.verb), (Some("f".into()), Verb::List(list)));
+        assert_eq!(
+            mailauth("list --config f").unwrap().config,
+            Some("f".into()),
+            "before or behind the verb"
+        );
+        assert_eq!(add("add ann --virtual --uid 5000").uid, Some((5000, 5000)));
+        assert_eq!(add("add ann --virtual --uid 5000:100").uid, Some((5000, 100)));
+    }
+
+    /// No secret is ever an argument (design of the secrets database; arguments stand in ps).
+    #[test]
+    fn wrong_lines_are_usage_errors() {
+        for wrong in [
+            "",
+            "add",
+            "add ann secret",
+            "add ann --type PAM",
+            "add ann --type POP",
+            "add ann --stdin --generate",
+            "add ann --uid 5000",
+            "add ann --virtual --uid 0",
+            "add ann --virtual --uid 5000:0",
+            "add ann --virtual --uid x",
+            "remove",
+            "list --format xml",
+            "grep ann",
+        ] {
+            let exit = mailauth(wrong).unwrap_err();
+            assert_eq!(exit.status, 64, "sysexits: EX_USAGE {wrong:?}: {}", exit.text);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The secrets database: who has which secret, sealed under a key that lies elsewhere.
+//!
+//! `/var/lib/poptools/auth/` (pop:pop 0700) has `mailauth.db` (0600) and `announce` (what is worth announcing to clients); the key is
+//! `/etc/poptools/mailauth.key` (pop:pop 0400). Owner and mode of all are looked at whenever they are opened. Who opens them has
+//! the ids of `pop` and nobody else's: [`owner`] says whom to become. Without root's rights everything belongs to the one user.
+
+mod announce;
+mod guard;
+mod schema;
+mod seal;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use announce::announced;
+pub(crate) use seal::Key;
+pub(crate) use store::{Added, Material, NewEntry, Owner, Store, User};
+
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::secret::Secret;
+use crate::sys::privileges::{self, Ids};
+use std::fmt;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// The system user that owns database and key.
+pub(crate) const OWNER: &str = "pop";
+
+/// The shortest secret, in octets. The ancestor's rule for secrets of one class of letters.
+pub(crate) const SHORTEST: usize = 6;
+
+/// The longest secret, in octets. No client has a field for more.
+pub(crate) const LONGEST: usize = 128;
+
+/// What the client hears when the database cannot be asked.
+const TOLD: &str = "secrets cannot be checked, please tell the administrator";
+
+/// What an entry is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SecretType {
+    /// A secret for APOP (RFC 1939, section 7), which the server has to know: sealed.
+    Apop,
+    /// An application password for PASS: a verifier alone. A user may have several.
+    Pop,
+    /// A secret for other programs that use the database (CRAM-MD5): sealed.
+    Imap,
+}
+
+impl SecretType {
+    /// The type that a word in the database means.
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        [Self::Apop, Self::Pop, Self::Imap].into_iter().find(|known| known.as_str() == word)
+    }
+
+    /// The word in the database, as the original wrote it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Apop => "APOP",
+            Self::Pop => "POP",
+            Self::Imap => "IMAP",
+        }
+    }
+}
+
+impl fmt::Display for SecretType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where database and key are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// `auth.secrets`.
+    pub(crate) database: PathBuf,
+    /// `auth.key`.
+    pub(crate) key: PathBuf,
+}
+
+impl Places {
+    /// Those of a configuration.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { database: config.auth.secrets.clone(), key: config.auth.key.clone() }
+    }
+
+    /// Whether there is a database, or something in its place.
+    ///
+    /// # Errors
+    /// That cannot be seen.
+    pub(crate) fn database_exists(&self) -> Result<bool> {
+        exists(&self.database)
+    }
+}
+
+/// Whom to become before database or key are opened; `None` where everything belongs to the one user that we are.
+///
+/// # Errors
+/// We are root, and there is no user `pop`.
+pub(crate) fn owner() -> Result<Option<Ids>> {
+    if !privileges::is_root() {
+        return Ok(None);
+    }
+    privileges::first_user(&[OWNER]).map(Some).ok_or_else(|| {
+        let fix = "useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin";
+        Error::new(Kind::Config, format!("there is no user {OWNER}, who owns the secrets: {fix} {OWNER}"))
+            .tell(TOLD)
+    })
+}
+
+/// What is wrong with a new secret, if anything.
+pub(crate) fn fault(user: &str, secret: &Secret) -> Option<String> {
+    let octets = secret.expose();
+    if octets.len() < SHORTEST {
+        Some(format!("a secret has at least {SHORTEST} octets"))
+    } else if octets.len() > LONGEST {
+        Some(format!("a secret has at most {LONGEST} octets"))
+    } else if octets.contains(&0) {
+        Some("a secret has no NUL".to_owned())
+    } else if octets.eq_ignore_ascii_case(user.as_bytes()) {
+        Some("a secret is not the user's name".to_owned())
+    } else {
+        None
+    }
+}
+
+/// The first half of a new database: its directory and its key, for `owner` (none: for ourselves). What is there already stays.
+///
+/// # Errors
+/// Something cannot be made.
+pub(crate) fn prepare(places: &Places, owner: Option<&Ids>) -> Result<()> {
+    let directory = parent(&places.database)?;
+    let (passable, above_key) = if owner.is_some() { (0o711, 0o755) } else { (0o700, 0o700) };
+    make_directories(parent(directory)?, passable)?;
+    make_directories(parent(&places.key)?, above_key)?;
+    make_directories(directory, 0o700)?;
+    if let Some(ids) = owner {
+        give(directory, ids)?;
+    }
+    if exists(&places.key)? { Ok(()) } else { Key::generate()?.create(&places.key, owner) }
+}
+
+/// The second half, with the ids of the owner: the database itself. One that is there is emptied when `clear` says so.
+///
+/// # Errors
+/// There is one already and `clear` is false, or the key cannot be used, or the system's errors.
+pub(crate) fn create(places: &Places, clear: bool) -> Result<()> {
+    let key = Key::load(&places.key)?;
+    Store::create(places, &key, clear)
+}
+
+/// Makes directory, key and database of an installation whose one user we are, as `pop3d --demo` does.
+///
+/// # Errors
+/// As [`prepare`] and [`create`].
+pub(crate) fn initialise(places: &Places) -> Result<()> {
+    prepare(places, None)?;
+    create(places, false)
+}
+
+/// Adds an APOP secret without asking anybody, as `pop3d --demo` does. With an `owner` the user is no system user.
+///
+/// # Errors
+/// The secret breaks the rules, the user has an entry, or the database or key cannot be used.
+pub(crate) fn add_apop(places: &Places, user: &str, owner: Option<&Owner>, secret: &Secret) -> Result<()> {
+    if let Some(fault) = fault(user, secret) {
+        return Err(refused(fault));
+    }
+    let mut store = Store::open(places)?;
+    let key = store.key(places)?;
+    let material = Material::Sealed(secret);
+    match store.add(&key, &NewEntry { user, owner, kind: SecretType::Apop, label: "", material })? {
+        Added::Yes { .. } => Ok(()),
+        Added::Exists => Err(refused(format!("{user} has an APOP entry already"))),
+    }
+}
+
+/// Adds a password for PASS in the same way; a verifier of it is kept.
+///
+/// # Errors
+/// As [`add_apop`].
+pub(crate) fn add_password(
+    places: &Places,
+    user: &str,
+    owner: Option<&Owner>,
+    secret: &Secret,
+) -> Result<()> {
+    if let Some(fault) = fault(user, secret) {
+        return Err(refused(fault));
+    }
+    let verifier = pwhash::sha512_crypt::hash(secret.expose())
+        .map_err(|cause| refused(format!("cannot make a verifier of the password: {cause}")))?;
+    let mut store = Store::open(places)?;
+    let key = store.key(places)?;
+    let material = Material::Verifier(&verifier);
+    match store.add(&key, &NewEntry { user, owner, kind: SecretType::Pop, label: "", material })? {
+        Added::Yes { .. } => Ok(()),
+        Added::Exists => Err(refused(format!("{user} has such an entry already"))),
+    }
+}
+
+fn exists(path: &Path) -> Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(failed("look at", path, cause)),
+    }
+}
+
+fn parent(path: &Path) -> Result<&Path> {
+    path.parent().ok_or_else(|| refused(format!("{} is no name of a file", path.display())))
+}
+
+fn make_directories(path: &Path, mode: u32) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
+    made.map_err(|cause| failed("make", path, cause))
+}
+
+/// A directory that is still root's goes to its owner; a link, or what somebody else owns, stays and is judged when it is opened.
+fn give(path: &Path, ids: &Ids) -> Result<()> {
+    let failed = |cause| failed("give away", path, cause);
+    let found = std::fs::symlink_metadata(path).map_err(failed)?;
+    if found.is_dir() && found.uid() == 0 {
+        std::os::unix::fs::lchown(path, Some(ids.uid), Some(ids.gid)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// A failed system call; the client hears no path.
+fn failed(verb: &str, path: &Path, cause: io::Error) -> Error {
+    Error::io(format!("cannot {verb} {}", path.display()), cause).tell(TOLD)
+}
+
+/// Something is not as it has to be, and stays so until somebody mends it.
+fn refused(what: String) -> Error {
+    Error::new(Kind::Permanent, what).tell(TOLD)
+}

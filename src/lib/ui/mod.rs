@@ -1,0 +1,45 @@
+//! What people see of the administration programs: tables, prompts, and an output that outlives its reader.
+
+mod prompt;
+mod table;
+
+pub(crate) use prompt::{Refusal, confirm, generate, new_secret, secret_from};
+pub(crate) use table::Table;
+
+use clap::ValueEnum;
+use std::io::{self, IsTerminal, Write};
+
+/// How a list is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// With a header and lines, for people
+    Table,
+    /// A JSON array with an object for each row
+    Json,
+    /// A line for each row, fields separated by tabs, no header
+    Tsv,
+}
+
+impl Format {
+    /// A table on a terminal, TSV into a pipe or file.
+    pub(crate) fn usual() -> Self {
+        if io::stdout().is_terminal() { Self::Table } else { Self::Tsv }
+    }
+}
+
+/// Writes to standard output. A reader that has gone away (`| head`) is no error.
+///
+/// # Errors
+/// The output cannot be written, for another reason than that nobody reads it.
+pub(crate) fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Writes to standard error; when that fails there is nobody to tell.
+pub(crate) fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
