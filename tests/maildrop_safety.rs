@@ -326,6 +326,28 @@ fn a_full_disk_is_told_and_changes_nothing() {
     });
 }
 
+#[test]
+fn a_spool_that_cannot_be_written_is_told_and_changes_nothing() {
+    // Design, section 4, "Update", 4: the reply says so and what still works.
+    isolated(|| {
+        let world = World::setup().spool_mode(0o755).start();
+        let stored = world.small_maildrop(3);
+        let mut client = world.log_in("ann");
+        client.ok("DELE 1");
+        let reply = client.command("QUIT");
+        assert!(
+            reply.starts_with("-ERR [SYS/PERM] the directory of the maildrop cannot be written"),
+            "{reply}"
+        );
+        client.server_ends();
+        assert_same("as it was", &world.stored("ann"), &mail::mbox(&stored));
+        let mut client = world.log_in("ann");
+        client.ok("DELE 3");
+        client.quit();
+        assert_same("the mailbox", &world.stored("ann"), &mail::mbox(&stored[..2]));
+    });
+}
+
 fn fill(path: &Path) {
     let mut file = File::create(path).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}

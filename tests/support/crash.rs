@@ -156,6 +156,8 @@ fn an_update_that_fails_says_so_and_changes_nothing() {
             // Once the new file has its name, a failed fsync of the directory cannot be undone.
             let renamed = outcome.calls.contains("rename") || what.contains("fsync");
             assert!(!outcome.new || renamed, "{what}: {reply}, but the mailbox is the new one");
+            let told = reply.contains("may be deleted already");
+            assert!(!outcome.new || told, "{what}: {reply} hides that the mailbox is the new one");
         }
     });
 }

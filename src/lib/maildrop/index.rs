@@ -27,6 +27,9 @@ pub(crate) const NEW_NAME: &str = "index.new";
 /// Records in a page.
 pub(crate) const PER_PAGE: u32 = 63;
 
+/// The longest envelope line that a scan takes, in octets. A record that says more is not ours.
+pub(crate) const LONGEST_ENVELOPE: u32 = 64 * 1024;
+
 const PAGE: usize = 4096;
 const RECORD: usize = 64;
 const CHECKED: usize = PAGE - RECORD;
@@ -104,7 +107,10 @@ impl Record {
                 _ => return None,
             },
         };
-        (record.twin > 0 && record.header_length <= record.length).then_some(record)
+        let sound = record.twin > 0
+            && record.header_length <= record.length
+            && record.envelope_length <= LONGEST_ENVELOPE;
+        sound.then_some(record)
     }
 
     /// Where the message begins: behind its envelope line.
@@ -226,7 +232,8 @@ impl Index {
     pub(crate) fn records(&mut self, first: u32) -> Result<&[Record]> {
         let number = first / PER_PAGE;
         if self.page.as_ref().is_none_or(|(cached, _)| *cached != number) {
-            self.page = Some((number, self.read_page(number).ok_or_else(damaged)?));
+            let least = self.end_before(number);
+            self.page = Some((number, self.read_page(number, least).ok_or_else(damaged)?));
         }
         let records = self.page.as_ref().map_or(&[][..], |(_, records)| records);
         match records.get((first % PER_PAGE) as usize..) {
@@ -250,7 +257,13 @@ impl Index {
         Ok(())
     }
 
-    fn read_page(&self, number: u32) -> Option<Vec<Record>> {
+    /// Where the first message of a page may begin, as far as the page at hand shows it.
+    fn end_before(&self, number: u32) -> u64 {
+        let before = self.page.as_ref().filter(|(cached, _)| cached.checked_add(1) == Some(number));
+        before.and_then(|(_, records)| records.last()).map_or(self.header.hidden, Record::end)
+    }
+
+    fn read_page(&self, number: u32, mut least: u64) -> Option<Vec<Record>> {
         let mut page = vec![0; PAGE];
         let offset = (u64::from(number) + 1) * PAGE as u64;
         if read_at(self.file.as_ref()?, &mut page, offset).ok()? != PAGE {
@@ -264,7 +277,6 @@ impl Index {
             page.chunks_exact(RECORD).take(count as usize).map(Record::decode).collect();
         // The checksum says that we wrote it; the bounds say that it fits this mailbox.
         records.filter(|records| {
-            let mut least = self.header.hidden;
             records.iter().all(|record| {
                 let fits = record.offset >= least && record.end() <= self.header.known;
                 least = record.end();

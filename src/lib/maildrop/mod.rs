@@ -57,7 +57,8 @@ pub(crate) trait Maildrop {
     /// Removes the messages whose bit is set, durably. `retrieved` are those that were sent as a whole.
     ///
     /// # Errors
-    /// Nothing was changed; the error says why.
+    /// Nothing was changed, and the error says why. Or the change was made and could not be made durable: then its words
+    /// for the client say that the messages may be deleted already.
     fn commit(&mut self, deleted: &Bitmap, retrieved: &Bitmap) -> Result<()>;
 
     /// Takes what the administrator should know since the last call: one line each, for the log alone.

@@ -78,7 +78,8 @@ enum Response {
 pub(crate) fn run(session: &OwnedFd, admitted: &Admitted, surroundings: &Surroundings<'_>) -> u8 {
     match enter(admitted, surroundings.config) {
         Ok(mut local) => {
-            serve(session, &mut local, surroundings);
+            serve(session, &mut local, TOUCH);
+            watch(&mut local, surroundings);
             0
         }
         Err(error) => {
@@ -112,16 +113,20 @@ fn enter(admitted: &Admitted, config: &Config) -> Result<Local> {
     Local::new(&admitted.maildrop, set, admitted.uid)
 }
 
-/// Requests until the session's end closes; dropping `local` then undoes what is unfinished.
-fn serve(session: &OwnedFd, local: &mut Local, surroundings: &Surroundings<'_>) {
+/// Requests until the session's end closes; dropping `local` then undoes what is unfinished. The dotlock is touched this
+/// often.
+fn serve(session: &OwnedFd, local: &mut Local, touch: Duration) {
     loop {
-        match receive::<Request>(session, TOUCH) {
+        match receive::<Request>(session, touch) {
             Ok(Some((request, _))) => obey(session, local, request),
             Ok(None) => local.touch(),
             Err(_) => break,
         }
     }
-    // A deliverer that opened the old mailbox may still be waiting for its lock.
+}
+
+/// A deliverer that opened the old mailbox may still be waiting for its lock.
+fn watch(local: &mut Local, surroundings: &Surroundings<'_>) {
     if let Err(error) = local.watch(LATE) {
         surroundings.tell(&Notice::Fault(error));
     }
@@ -331,5 +336,31 @@ mod tests {
         let Ok(Response::Failed(error)) = Response::from_bytes(&bytes) else { panic!("not an error") };
         assert_eq!(error.to_string(), "/var/mail/ann is locked");
         assert_eq!(error.reply(), "[IN-USE] the mailbox is locked");
+    }
+
+    #[test]
+    fn the_dotlock_is_touched_while_the_session_works() {
+        use std::os::unix::fs::MetadataExt;
+        // Design, section 4, "Locks": others take one that is not touched for stale.
+        let folder = tempfile::tempdir().unwrap();
+        let (mailbox, dotlock) = (folder.path().join("ann"), folder.path().join("ann.lock"));
+        std::fs::write(&mailbox, b"").unwrap();
+        let uid = std::fs::metadata(&mailbox).unwrap().uid();
+        let mut local = Local::new(&mailbox, LockSet::default(), uid).unwrap();
+        let (session, helper) = socket::pair().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| serve(&helper, &mut local, Duration::from_millis(5)));
+            // Closed whatever happens, so that the helper ends.
+            let session = session;
+            socket::send(&session, &Request::Lock(Purpose::Update).to_bytes(), &[], true).unwrap();
+            assert!(receive::<Response>(&session, PATIENCE).unwrap().is_some());
+            let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+            File::options().write(true).open(&dotlock).unwrap().set_modified(long_ago).unwrap();
+            let begun = clock::now();
+            while std::fs::metadata(&dotlock).unwrap().modified().unwrap() == long_ago {
+                assert!(begun.elapsed() < Duration::from_secs(20), "never touched");
+                std::thread::yield_now();
+            }
+        });
     }
 }

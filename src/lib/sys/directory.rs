@@ -119,7 +119,7 @@ impl Directory {
     /// The system's.
     pub(crate) fn create_unguessable(&self, prefix: &str) -> io::Result<(String, File)> {
         let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        super::random::fill(&mut random)?;
         let name = format!("{prefix}{:032x}", u128::from_ne_bytes(random));
         let file = self.create(&name, 0o600)?;
         Ok((name, file))

@@ -167,3 +167,31 @@ fn without_a_directory_to_write_to_the_index_is_in_memory() {
     assert!(trouble.is_some());
     assert_eq!(all(&mut index).unwrap().len(), 100, "design, section 4: reading mail goes on");
 }
+
+#[test]
+fn a_forged_index_asks_for_no_more_than_a_scan_would() {
+    // The index is the user's own, and a sparse mailbox is as long as one likes.
+    let folder = tempfile::tempdir().unwrap();
+    let state = Directory::open(folder.path()).unwrap();
+    let known = 1 << 40;
+    for (envelope_length, good) in [(LONGEST_ENVELOPE, true), (LONGEST_ENVELOPE + 1, false), (3 << 30, false)]
+    {
+        let mut writer = Writer::new(&state).unwrap();
+        writer.push(&Record { envelope_length, ..record(1) }).unwrap();
+        let identity = Identity { size: known, ..Identity::default() };
+        let (mut index, _) = writer.finish(Header { identity, known, ..Header::default() }).unwrap();
+        assert_eq!(all(&mut index).is_ok(), good, "{envelope_length}");
+    }
+}
+
+#[test]
+fn messages_are_in_order_from_page_to_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = Directory::open(folder.path()).unwrap();
+    let mut writer = Writer::new(&state).unwrap();
+    (100..163).for_each(|number| writer.push(&record(number)).unwrap());
+    writer.push(&record(99)).unwrap();
+    let identity = Identity { size: 20_000, ..Identity::default() };
+    let (mut index, _) = writer.finish(Header { identity, known: 20_000, ..Header::default() }).unwrap();
+    assert!(all(&mut index).is_err());
+}

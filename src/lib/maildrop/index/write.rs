@@ -4,6 +4,7 @@ use super::{CHECKED, Header, Index, NAME, NEW_NAME, PAGE, PER_PAGE, Record, dama
 use crate::error::{Error, Kind, Result};
 use crate::sys::directory::Directory;
 use crate::sys::file::{anonymous, read_at};
+use crate::sys::random;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -40,7 +41,7 @@ impl<'a> Writer<'a> {
         };
         let in_memory = trouble.is_some();
         // Pages of an older file that a power cut brings back must not pass for ours.
-        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), NEW_NAME);
+        let seed = random::number().map_err(|error| Error::io("cannot begin an index", error))?;
         let page = Vec::with_capacity(PAGE);
         Ok(Self { state, file, in_memory, seed, page, count: 0, octets: 0, kept: false, trouble })
     }

@@ -5,11 +5,12 @@
 //! when it was not touched for 300 s by the file system's clock and names no living process.
 
 use crate::error::{Error, Result};
+use crate::sys::clock;
 use crate::sys::directory::Directory;
-use crate::sys::file::{FileKind, Identity, Status, status, touch};
+use crate::sys::file::{FileKind, Identity, Status, set_mode, status, touch};
 use crate::sys::lock::{process_exists, try_lock};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind as E, Read, Write};
 
 /// After how many seconds without a touch another program's dotlock counts as forgotten.
 const STALE_AFTER: i64 = 300;
@@ -31,12 +32,21 @@ pub(crate) struct Dotlock {
 pub(crate) enum Try {
     /// It is ours.
     Taken(Dotlock),
-    /// Somebody holds it.
-    Busy,
+    /// Somebody holds it: whose name stands in it, and since when it was not touched, where that can be seen.
+    Busy(Holder),
     /// It belongs to another ordinary user, in a directory where everybody can make files.
     Planted,
     /// None can be made here: a directory that is not writable, or a full disk.
     Impossible(io::Error),
+}
+
+/// What can be seen of another's dotlock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// The process that it names.
+    pub(crate) pid: Option<i32>,
+    /// Seconds since its last touch, by this machine's clock.
+    pub(crate) age: Option<i64>,
 }
 
 /// Makes dotlocks for one mailbox.
@@ -57,72 +67,97 @@ impl Dotlocks<'_> {
     }
 
     /// Tries once, after a stale dotlock was removed twice; `leftover` becomes true when a dead process of ours had
-    /// left one.
+    /// left one. While another's stands, nothing is made in the directory.
     ///
     /// # Errors
     /// The system's.
     pub(crate) fn take(&self, leftover: &mut bool) -> Result<Try> {
         for _ in 0..2 {
+            let found = self.directory.status(&self.name()).map_err(|error| self.failed("look at", error))?;
+            if let Some(found) = found
+                && !self.remove_stale(&found, leftover)
+            {
+                let planted = self.is_planted(&found);
+                return Ok(if planted { Try::Planted } else { Try::Busy(self.holder(&found)) });
+            }
             match self.make() {
-                Ok(dotlock) => return Ok(Try::Taken(dotlock)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Ok(Some(dotlock)) => return Ok(Try::Taken(dotlock)),
+                Ok(None) => {}
                 Err(error) if cannot_be_made(&error) => return Ok(Try::Impossible(error)),
                 Err(error) => return Err(self.failed("make", error)),
             }
-            let Some(found) =
-                self.directory.status(&self.name()).map_err(|error| self.failed("look at", error))?
-            else {
-                continue;
-            };
-            if !self.remove_stale(&found, leftover) {
-                return Ok(if self.is_planted(&found) { Try::Planted } else { Try::Busy });
-            }
         }
-        Ok(Try::Busy)
+        Ok(Try::Busy(Holder::default()))
     }
 
     /// Makes the dotlock under another name and renames it when it is complete and kernel-locked, so that one that was
-    /// left by a killed process always says whose it was.
-    fn make(&self) -> io::Result<Dotlock> {
-        let (draft, mut file) = self.draft()?;
-        let made = (|| {
-            if !try_lock(&file)? {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            match writeln!(file, "{}\n{}", std::process::id(), SIGNATURE.escape_ascii()) {
-                // The name is the lock; without room for the content it locks as well.
-                Err(error) if !cannot_be_made(&error) => return Err(error),
-                _ => {}
-            }
-            let identity = status(&file)?.identity;
-            let name = self.name();
-            self.directory.rename_to_new(&draft, &name)?;
-            Ok(Dotlock { name, file, identity })
-        })();
-        if made.is_err() {
-            // What stays is replaced by the next who makes one.
+    /// left by a killed process always says whose it was. None when somebody else was first.
+    ///
+    /// The other name is unguessable, so what is renamed is this file and nobody else's. Between its making and its kernel
+    /// lock a sweeper may take it for a leftover: then there is nothing to rename, and the next try makes another.
+    fn make(&self) -> io::Result<Option<Dotlock>> {
+        let (draft, file) = self.directory.create_unguessable(&super::local::prefix(self.mailbox))?;
+        let made = self.complete(&draft, file);
+        if !matches!(made, Ok(Some(_))) {
+            // What stays is swept away by the next update.
             let _ = self.directory.remove(&draft);
         }
         made
     }
 
-    /// A new file for the dotlock. Its name is always the same, so that nothing of killed processes piles up; who has the
-    /// mailbox's kernel lock, or the session's, makes it alone.
-    fn draft(&self) -> io::Result<(String, File)> {
+    fn complete(&self, draft: &str, mut file: File) -> io::Result<Option<Dotlock>> {
+        if !try_lock(&file)? {
+            return Ok(None);
+        }
+        // Others may read who has the lock.
+        set_mode(&file, 0o644)?;
+        match writeln!(file, "{}\n{}", std::process::id(), SIGNATURE.escape_ascii()) {
+            // The name is the lock; without room for the content it locks as well.
+            Err(error) if !cannot_be_made(&error) => return Err(error),
+            _ => {}
+        }
+        let identity = status(&file)?.identity;
+        let dotlock = Dotlock { name: self.name(), file, identity };
+        match self.directory.rename_to_new(draft, &dotlock.name) {
+            // Somebody has the name, or a sweeper had the draft.
+            Err(error) if matches!(error.kind(), E::AlreadyExists | E::NotFound) => return Ok(None),
+            renamed => renamed?,
+        }
+        Ok(dotlock.is_held(self.directory).then_some(dotlock))
+    }
+
+    /// Removes temporary files and drafts that killed processes of ours left: regular, the user's, not locked by a live one.
+    /// A draft that a live one has just made and not locked yet goes too, which costs that one another try.
+    pub(super) fn sweep(&self) {
         let prefix = super::local::prefix(self.mailbox);
-        let name = format!("{prefix}lock");
-        match self.directory.create(&name, 0o644) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            created => return created.map(|file| (name, file)),
+        for name in self.directory.names(&prefix).unwrap_or_default() {
+            let random = &name[prefix.len()..];
+            let ours = random.len() == 32 && random.bytes().all(|octet| octet.is_ascii_hexdigit());
+            if ours
+                && let Ok(Some(found)) = self.directory.status(&name)
+                && found.kind == FileKind::Regular
+                && found.uid == self.uid
+                && found.links == 1
+                && let Ok(file) = self.directory.open_file(&name)
+                && matches!(try_lock(&file), Ok(true))
+            {
+                // One that cannot be removed now is found again by the next sweep.
+                let _ = self.directory.remove(&name);
+            }
         }
-        let leftover = self.directory.status(&name)?.is_some_and(|found| {
-            found.kind == FileKind::Regular && found.uid == self.uid && found.links == 1
-        });
-        if leftover && self.directory.remove(&name)? {
-            return self.directory.create(&name, 0o644).map(|file| (name, file));
+    }
+
+    fn holder(&self, found: &Status) -> Holder {
+        let touched = found.identity.modified.seconds;
+        Holder { pid: self.pid_in(found), age: Some(local_now().saturating_sub(touched).max(0)) }
+    }
+
+    /// The process id that a dotlock names.
+    fn pid_in(&self, found: &Status) -> Option<i32> {
+        if found.kind != FileKind::Regular {
+            return None;
         }
-        // Somebody planted the name.
-        self.directory.create_unguessable(&prefix)
+        self.directory.open_to_read(&self.name()).ok().and_then(|file| pid(&content(&file)))
     }
 
     fn is_planted(&self, found: &Status) -> bool {
@@ -160,16 +195,11 @@ impl Dotlocks<'_> {
     }
 
     fn is_forgotten(&self, found: &Status) -> bool {
-        let pid = match found.kind {
-            FileKind::Regular => {
-                self.directory.open_to_read(&self.name()).ok().and_then(|file| pid(&content(&file)))
-            }
-            _ => None,
-        };
-        !pid.is_some_and(process_exists)
-            && self
-                .now()
-                .is_some_and(|now| now.saturating_sub(found.identity.modified.seconds) >= STALE_AFTER)
+        let untouched = |now: i64| now.saturating_sub(found.identity.modified.seconds) >= STALE_AFTER;
+        // Asking the directory's clock costs a file: not while our own says that it is too early.
+        untouched(local_now())
+            && !self.pid_in(found).is_some_and(process_exists)
+            && self.now().is_some_and(untouched)
     }
 
     /// Now, in seconds, by the clock that stamps files in this directory (another machine's, on a network file system).
@@ -209,8 +239,12 @@ impl Dotlock {
     }
 }
 
+/// Now, in seconds, by this machine's clock.
+fn local_now() -> i64 {
+    i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX)
+}
+
 fn cannot_be_made(error: &io::Error) -> bool {
-    use io::ErrorKind as E;
     matches!(
         error.kind(),
         E::PermissionDenied | E::ReadOnlyFilesystem | E::StorageFull | E::QuotaExceeded | E::FileTooLarge

@@ -78,11 +78,11 @@ impl Local {
     }
 
     /// Ends the watch now.
-    pub(super) fn end_watch(&mut self) {
-        if self.late.is_some() {
-            // Nobody is left to be told.
-            let _ = self.finish_watch();
-        }
+    ///
+    /// # Errors
+    /// Mail of a late deliverer could not be brought over, now or ever.
+    pub(super) fn end_watch(&mut self) -> Result<()> {
+        if self.late.is_some() { self.finish_watch().map(drop) } else { Ok(()) }
     }
 
     /// Appends what the old file gained to the mailbox, under the mailbox's locks.

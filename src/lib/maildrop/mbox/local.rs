@@ -2,16 +2,16 @@
 //!
 //! Dropping it aborts: the temporary file and the dotlock go, and nothing is renamed.
 
-use super::dotlock::{Dotlock, Dotlocks, Try};
+use super::dotlock::{Dotlock, Dotlocks, Holder, Try};
 use super::late::Late;
 use super::open;
-use super::spool::{LOCKED, Locked, NO_ROOM, Purpose, Replaced, Spool};
+use super::spool::{LOCKED, Locked, Purpose, Replaced, Spool, UNCERTAIN, not_rewritten};
 use crate::error::{Error, Kind, Result};
 use crate::sys::directory::Directory;
-use crate::sys::file::{FileKind, Identity, copy_attributes, set_group, set_mode, set_times, status};
+use crate::sys::file::{Identity, copy_attributes, set_group, set_mode, set_times, status};
 use crate::sys::lock::{try_lock, unlock};
+use crate::sys::random;
 use std::fs::File;
-use std::hash::BuildHasher;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -153,10 +153,9 @@ impl Local {
         let mut held = Held { file, identity, dotlock: None, leftover: !self.locks.dotlock, note: None };
         let mut planted = false;
         if self.locks.dotlock {
-            let dotlocks = Dotlocks { directory: &self.directory, mailbox: &self.name, uid: self.uid };
-            match dotlocks.take(&mut held.leftover)? {
+            match self.dotlocks().take(&mut held.leftover)? {
                 Try::Taken(dotlock) => held.dotlock = Some(dotlock),
-                Try::Busy => return Ok(Attempt::Busy(format!("{path}.lock exists"))),
+                Try::Busy(holder) => return Ok(Attempt::Busy(self.stands(holder))),
                 Try::Planted if self.locks.fcntl => {
                     held.note = Some(format!("{path}.lock was made by another user: remove it"));
                     planted = true;
@@ -179,6 +178,18 @@ impl Local {
         Ok(if planted { Attempt::Planted(held) } else { Attempt::Held(held) })
     }
 
+    fn dotlocks(&self) -> Dotlocks<'_> {
+        Dotlocks { directory: &self.directory, mailbox: &self.name, uid: self.uid }
+    }
+
+    /// A dotlock that stands, and what to do about one that is forgotten.
+    fn stands(&self, Holder { pid, age }: Holder) -> String {
+        let path = self.path.display();
+        let Some(age) = age else { return format!("{path}.lock comes and goes") };
+        let whose = pid.map_or_else(|| "no process".to_owned(), |pid| format!("process {pid}"));
+        format!("{path}.lock names {whose}, touched {age} s ago; if its program is gone: rm {path}.lock")
+    }
+
     /// Whether the path names what we hold.
     fn is_named(&self, held: &Held) -> bool {
         let named = self.directory.status(&self.name).ok().flatten();
@@ -193,29 +204,9 @@ impl Local {
         let _ = unlock(&held.file);
     }
 
-    /// Removes temporary files that a killed process of ours left: regular, the user's, not locked by a live one.
-    fn sweep(&self) {
-        let prefix = prefix(&self.name);
-        for name in self.directory.names(&prefix).unwrap_or_default() {
-            let random = &name[prefix.len()..];
-            let ours = random.len() == 32 && random.bytes().all(|octet| octet.is_ascii_hexdigit());
-            if ours
-                && let Ok(Some(found)) = self.directory.status(&name)
-                && found.kind == FileKind::Regular
-                && found.uid == self.uid
-                && found.links == 1
-                && let Ok(file) = self.directory.open_file(&name)
-                && matches!(try_lock(&file), Ok(true))
-            {
-                // One that cannot be removed now is found again by the next update.
-                let _ = self.directory.remove(&name);
-            }
-        }
-    }
-
     /// Gives the temporary file the mailbox's group, mode, access list, attributes and times.
     fn dress(&self, temporary: &File, held: &Held, notes: &mut Vec<String>) -> Result<()> {
-        let cannot = |error| self.failed("prepare the new", error).of_kind(Kind::Temporary).tell(NO_ROOM);
+        let cannot = |error| self.cannot_rewrite("prepare the new", error).of_kind(Kind::Temporary);
         let old = status(&held.file).map_err(cannot)?;
         let mut mode = old.mode & 0o777;
         if let Err(error) = set_group(temporary, old.gid) {
@@ -252,6 +243,20 @@ impl Local {
         Error::io(format!("cannot {verb} {}", self.path.display()), error)
     }
 
+    /// Gives up the lock on the new mailbox, which has its name by now; what it is.
+    fn let_go(&self, new: &File) -> Result<Identity> {
+        let identity = status(new).map_err(|error| self.failed("look at", error))?.identity;
+        // The last descriptor's closing unlocks too, should this fail.
+        let _ = unlock(new);
+        Ok(identity)
+    }
+
+    /// A failure that leaves the old mailbox in its place; the client hears what still works.
+    fn cannot_rewrite(&self, verb: &str, error: io::Error) -> Error {
+        let told = not_rewritten(&error);
+        self.failed(verb, error).tell(told)
+    }
+
     fn abort(&mut self) {
         if let Some(temporary) = self.temporary.take() {
             let _ = self.directory.remove(&temporary.name);
@@ -265,9 +270,11 @@ impl Local {
 impl Spool for Local {
     fn lock(&mut self, purpose: Purpose) -> Result<Option<Locked>> {
         self.abort();
+        // Once we hold the locks nothing can be brought over from an earlier replacement's old file.
+        self.end_watch()?;
         let Some(mut held) = self.acquire(purpose, self.patience)? else { return Ok(None) };
         if held.leftover || purpose == Purpose::Recover {
-            self.sweep();
+            self.dotlocks().sweep();
         }
         let notes = held.note.take().into_iter().collect();
         let file = held.file.try_clone();
@@ -278,19 +285,22 @@ impl Spool for Local {
     }
 
     fn temporary(&mut self) -> Result<File> {
-        let cannot = |error| Error::io(format!("cannot make a file beside {}", self.path.display()), error);
+        let cannot = |error| self.cannot_rewrite("make a file beside", error);
         if self.held.is_none() {
             return Err(Error::new(Kind::Temporary, "a new mailbox without a lock on the old one"));
         }
+        if self.temporary.is_some() {
+            return Err(Error::new(Kind::Temporary, "a second new mailbox beside an unfinished one"));
+        }
         let (name, file) = self.directory.create_unguessable(&prefix(&self.name)).map_err(cannot)?;
-        let copy = file.try_clone();
-        let locked = try_lock(&file);
+        let copy = file.try_clone().map_err(cannot);
+        let locked = try_lock(&file).map_err(cannot);
         // From here on it is removed whatever happens.
         self.temporary = Some(Temporary { name, file });
-        if !locked.map_err(cannot)? {
+        if !locked? {
             return Err(Error::new(Kind::Temporary, "somebody locked our temporary file"));
         }
-        copy.map_err(cannot)
+        copy
     }
 
     fn replace(&mut self, copied_to: u64) -> Result<Replaced> {
@@ -301,24 +311,19 @@ impl Spool for Local {
         self.dress(&temporary.file, held, &mut notes)?;
         self.look_again(held, copied_to)?;
         let renamed = self.directory.rename(&temporary.name, &self.name);
-        renamed.map_err(|error| self.failed("replace", error).tell(NO_ROOM))?;
-        let temporary = self.temporary.take();
+        renamed.map_err(|error| self.cannot_rewrite("replace", error))?;
+        // The mailbox is the new one from here on. Nothing returns until the old one is watched.
         let durable = self.directory.sync().map_err(|error| self.failed("make durable", error));
-        let identity = match &temporary {
-            Some(temporary) => {
-                status(&temporary.file).map_err(|error| self.failed("look at", error))?.identity
+        let identity =
+            self.temporary.take().map_or_else(|| Ok(Identity::default()), |new| self.let_go(&new.file));
+        if let Some(Held { file, dotlock, .. }) = self.held.take() {
+            if let Some(dotlock) = dotlock {
+                dotlock.release(&self.directory);
             }
-            None => Identity::default(),
-        };
-        if let Some(held) = self.held.take() {
-            let late = held.file.try_clone();
-            self.release(held);
-            if let Some(temporary) = temporary {
-                let _ = unlock(&temporary.file);
-            }
-            self.late = late.ok().map(|old| Late::new(old, copied_to));
+            let _ = unlock(&file);
+            self.late = Some(Late::new(file, copied_to));
         }
-        durable?;
+        let identity = durable.and(identity).map_err(|error| error.tell(UNCERTAIN))?;
         // What goes wrong with late mail is for the log: the update itself is done.
         if let Err(error) = self.watch(CLIENT_WAITS) {
             notes.push(error.to_string());
@@ -335,7 +340,8 @@ impl Spool for Local {
 impl Drop for Local {
     fn drop(&mut self) {
         self.abort();
-        self.end_watch();
+        // Nobody is left to be told.
+        let _ = self.end_watch();
     }
 }
 
@@ -346,6 +352,7 @@ pub(super) fn prefix(mailbox: &str) -> String {
 
 /// 20 to 200 ms at random, so that two who wait for each other do not do so in step.
 fn pause() -> Duration {
-    let random = std::hash::RandomState::new().hash_one(0);
+    // Without randomness two of us may wait in step, no more.
+    let random = random::number().unwrap_or_default();
     Duration::from_millis(20 + random % 181)
 }

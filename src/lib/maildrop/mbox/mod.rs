@@ -21,12 +21,12 @@ use crate::protocol::MsgNo;
 use crate::sys::directory::Directory;
 use crate::sys::file::{Identity, read_at, status};
 use crate::sys::lock::unlock;
-use spool::{Purpose, Spool};
+use spool::{Locked, Purpose, Spool};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// A file in the state directory while an update is under way. One that is found at login says that the update was
-/// killed, and that its dotlock may stop deliveries.
+/// A file in the state directory while the mailbox's locks are asked for and held. One that is found at login says that
+/// somebody was killed meanwhile: a dotlock may stop deliveries, a draft or a temporary file be left in the spool.
 const UPDATING: &str = "updating";
 
 /// An open mbox.
@@ -82,7 +82,7 @@ impl Mbox {
         // The session's own descriptor goes first: an update asks whether somebody else has the mailbox open.
         self.file = None;
         let purpose = if self.was_killed() { Purpose::Recover } else { Purpose::Scan };
-        let Some(locked) = self.spool.lock(purpose)? else {
+        let Some(locked) = self.lock(purpose)? else {
             self.index = Index::empty(Identity::default());
             return Ok(());
         };
@@ -116,9 +116,19 @@ impl Mbox {
         Ok(())
     }
 
-    /// Whether an update was killed, or its helper.
+    /// Whether somebody was killed while the locks were asked for or held.
     fn was_killed(&self) -> bool {
         !matches!(self.state.status(UPDATING), Ok(None))
+    }
+
+    fn lock(&mut self, purpose: Purpose) -> Result<Option<Locked>> {
+        // Without room for the mark, what a killed helper leaves stays until the mailbox changes.
+        let _ = self.state.create(UPDATING, 0o600);
+        let locked = self.spool.lock(purpose)?;
+        if locked.is_none() {
+            let _ = self.state.remove(UPDATING);
+        }
+        Ok(locked)
     }
 
     fn give_up_locks(&mut self, file: &File) {
@@ -252,9 +262,7 @@ impl Maildrop for Mbox {
         if !(0..self.count()).any(|number| super::is_in(deleted, number)) {
             return Ok(());
         }
-        // Without room for it a killed update's dotlock stays until the mailbox changes.
-        let _ = self.state.create(UPDATING, 0o600);
-        let Some(locked) = self.spool.lock(Purpose::Update)? else { return Err(self.changed()) };
+        let Some(locked) = self.lock(Purpose::Update)? else { return Err(self.changed()) };
         // Only one open description of the old mailbox may be left when late deliverers are watched.
         self.file = None;
         self.notes.extend(locked.notes);

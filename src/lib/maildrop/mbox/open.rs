@@ -102,6 +102,7 @@ mod tests {
             mailbox(Format::Auto, &at("absent"), uid).unwrap().is_none(),
             "design, section 4: an empty maildrop"
         );
+        assert!(mailbox(Format::Auto, &at("no/mail/yet"), uid).unwrap().is_none(), "nor has it a directory");
         for (name, why) in [
             ("maildir", "is a Maildir"),
             ("maildir/cur", "is a directory"),

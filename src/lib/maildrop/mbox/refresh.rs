@@ -1,7 +1,6 @@
 //! Brings the index up to the mailbox: what was appended is scanned, or everything.
 
-use super::envelope::is_envelope;
-use super::scan::scan;
+use super::scan::{self, scan};
 use crate::error::{Error, Kind, Result};
 use crate::maildrop::index::{Header, Index, Record, Writer};
 use crate::maildrop::uidl::twins::{Numbering, Twins};
@@ -100,16 +99,17 @@ fn appended(
     let mut writer = Writer::new(state)?;
     // An envelope line right behind what is known begins a message, with or without an empty line before it.
     // Anything else may change the last message: that one is read again.
-    let resumed = if begins_message(file, header.known).map_err(unreadable)? { None } else { last(old)? };
+    let begins = begins_message(file, header.known).map_err(unreadable)?;
+    let resumed = if begins { None } else { last(old)? };
     let kept = header.count - u32::from(resumed.is_some());
     old.for_each(|number, record| if number < kept { writer.push(record) } else { Ok(()) })?;
     let from = match &resumed {
         Some(record) => record.offset,
-        None if begins_message(file, header.known).map_err(unreadable)? => header.known,
+        None if begins => header.known,
         None => return Err(Error::new(Kind::Temporary, "nothing known to go on from")),
     };
     let mut fresh: Vec<Record> = Vec::new();
-    scan(from, range(file, from, identity.size), |record| {
+    let hidden = scan(from, range(file, from, identity.size), |record| {
         fresh.push(record);
         Ok(())
     })?;
@@ -119,7 +119,8 @@ fn appended(
     writer.finish(Header {
         identity,
         known: identity.size,
-        hidden: header.hidden,
+        // The first message, read again, may have turned out to be the hidden one.
+        hidden: header.hidden.max(hidden),
         tail_check,
         ..Header::default()
     })
@@ -165,7 +166,7 @@ fn number_fresh(
     Ok(())
 }
 
-/// Whether an envelope line stands at this offset.
+/// Whether a message begins at this offset, where what is known ends or empty lines do.
 ///
 /// # Errors
 /// The system's.
@@ -173,7 +174,7 @@ pub(super) fn begins_message(file: &File, offset: u64) -> io::Result<bool> {
     let mut window = [0; 4097];
     let count = read_at(file, &mut window, offset)?;
     let line_end = memchr::memchr(b'\n', &window[..count]).map_or(count, |end| end + 1);
-    Ok(is_envelope(&window[..line_end]))
+    Ok(scan::begins_message(&window[..line_end], offset == 0, true))
 }
 
 /// The checksum of the last octets before `known`.

@@ -5,13 +5,13 @@
 
 use super::envelope::is_envelope;
 use crate::error::{Error, Kind, Result};
-use crate::maildrop::index::{Ending, Record};
+use crate::maildrop::index::{Ending, LONGEST_ENVELOPE, Record};
 use crate::maildrop::uidl::MessageHash;
 use memchr::memchr;
 use twox_hash::XxHash3_64;
 
 /// How much is read at once, in octets; a longer line is taken in pieces.
-const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = LONGEST_ENVELOPE as usize;
 
 /// The subject of the message in which UW imapd and Dovecot keep their own numbers.
 const INTERNAL_SUBJECT: &[u8] = b"Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA";
@@ -53,6 +53,13 @@ pub(crate) fn scan(
     }
 }
 
+/// Whether a message begins with this line, the one place for this rule (design, section 4). `first`: it must, whatever
+/// its date looks like, as the first line of a mailbox; but it must be a line. `separated`: an empty line is before
+/// it, or the end of what was known.
+pub(super) fn begins_message(line: &[u8], first: bool, separated: bool) -> bool {
+    line.starts_with(b"From ") && (first && line.len() < CHUNK - 1 || separated && is_envelope(line))
+}
+
 /// The checksum of an envelope line, line end included, by which it is known again.
 pub(crate) fn envelope_check(line: &[u8]) -> u32 {
     // The lower half of a good hash is as good a hash.
@@ -80,7 +87,7 @@ impl<F: FnMut(Record) -> Result<()>> Scanner<F> {
             return Ok(());
         }
         let starts = !self.line_open;
-        if starts && self.begins_message(piece) {
+        if starts && begins_message(piece, self.message.is_none(), self.empty_line > 0) {
             return self.begin(piece, ended);
         }
         let Some(message) = &mut self.message else {
@@ -99,14 +106,6 @@ impl<F: FnMut(Record) -> Result<()>> Scanner<F> {
         self.line_open = !ended;
         self.offset += piece.len() as u64;
         Ok(())
-    }
-
-    fn begins_message(&self, line: &[u8]) -> bool {
-        if !line.starts_with(b"From ") {
-            return false;
-        }
-        // The first line can be nothing else, whatever its date looks like; but it must be a line.
-        self.message.is_none() && line.len() < CHUNK - 1 || self.empty_line > 0 && is_envelope(line)
     }
 
     fn begin(&mut self, line: &[u8], ended: bool) -> Result<()> {

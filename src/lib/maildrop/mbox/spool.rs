@@ -4,11 +4,28 @@
 use crate::error::Result;
 use crate::sys::file::Identity;
 use std::fs::File;
+use std::io;
 
-/// What the client is told when the mailbox cannot be rewritten.
-pub(crate) const NO_ROOM: &str = "no room to rewrite the maildrop: nothing was deleted; deleting all messages or only the newest still works";
+/// What the client is told when the disk or a quota is full.
+const NO_ROOM: &str = "no room to rewrite the maildrop: nothing was deleted; deleting all messages or only the newest still works";
+/// What the client is told when no file can be made beside the mailbox.
+const NO_RIGHT: &str = "the directory of the maildrop cannot be written: nothing was deleted; deleting all messages or only the newest still works";
+/// What the client is told when something else is in the way of a new mailbox.
+const NOT_NOW: &str = "the maildrop cannot be rewritten now: nothing was deleted; deleting all messages or only the newest may still work";
+/// What the client is told when an update failed behind the change: the mailbox is the new one, but perhaps not after a power cut.
+pub(crate) const UNCERTAIN: &str = "the messages may be deleted already: log in again and look";
 /// What the client is told when the locks cannot be had.
 pub(crate) const LOCKED: &str = "the maildrop is locked by another program, try again later";
+
+/// What the client is told when the mailbox cannot be rewritten for this reason, and is as it was.
+pub(crate) fn not_rewritten(error: &io::Error) -> &'static str {
+    use io::ErrorKind as E;
+    match error.kind() {
+        E::StorageFull | E::QuotaExceeded | E::FileTooLarge => NO_ROOM,
+        E::PermissionDenied | E::ReadOnlyFilesystem => NO_RIGHT,
+        _ => NOT_NOW,
+    }
+}
 
 /// What the locks are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +68,7 @@ pub(crate) trait Spool {
     /// Makes the temporary file beside the locked mailbox: empty, locked and private until `replace`.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be made, or there is one already.
     fn temporary(&mut self) -> Result<File>;
 
     /// Puts the temporary file, written and synced by the caller, in the mailbox's place, durably, and gives up the
@@ -60,7 +77,8 @@ pub(crate) trait Spool {
     ///
     /// # Errors
     /// The mailbox or the dotlock is not what was locked any more, or the system refuses: the old mailbox is in its
-    /// place.
+    /// place. Or the directory could not be synced behind the rename, or the helper is gone: the new one may be in its
+    /// place, and the client is told so ([`UNCERTAIN`]).
     fn replace(&mut self, copied_to: u64) -> Result<Replaced>;
 
     /// Gives up the locks and removes what is left of an unfinished update.

@@ -336,3 +336,20 @@ fn hidden_internal_data_is_kept() {
         assert_eq!(home.open().count() as usize, 2 - deleted.len());
     }
 }
+
+#[test]
+fn a_message_that_turns_out_to_be_internal_data_is_hidden_and_kept() {
+    let home = Home::new(
+        "From M Sat Jan  3 01:05:34 2026\nSubject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\n",
+    );
+    assert_eq!(home.open().count(), 1, "not yet whole, it is a message like others");
+    home.append("X-IMAP: 1 2\n\ntext\n\n");
+    let internal = home.content();
+    home.append(&mailbox(1..=2));
+    let mut mbox = home.open();
+    assert_eq!(mbox.count(), 2, "design, section 4: hidden");
+    delete(&mut mbox, [1]).unwrap();
+    assert_eq!(home.content(), format!("{internal}{}", message(2)), "and kept");
+    delete(&mut home.open(), [1]).unwrap();
+    assert_eq!(home.content(), internal);
+}

@@ -3,7 +3,7 @@
 
 use super::refresh::{begins_message, tail_check};
 use super::scan::envelope_check;
-use super::spool::NO_ROOM;
+use super::spool::{UNCERTAIN, not_rewritten};
 use super::{Mbox, Record};
 use crate::error::{Error, Kind, Result};
 use crate::maildrop::index::{Ending, Header, Writer};
@@ -120,9 +120,7 @@ impl Mbox {
         if now.size != known {
             return Ok(None);
         }
-        let Some(first) = (0..count).find(|&number| is_in(deleted, number)) else {
-            return Ok(Some((count, known)));
-        };
+        let first = (0..count).find(|&number| is_in(deleted, number)).unwrap_or(count);
         if !(first..count).all(|number| is_in(deleted, number)) {
             return Ok(None);
         }
@@ -148,7 +146,8 @@ impl Mbox {
         file.set_len(length).map_err(|error| self.failed("shorten", error))?;
         // Times that cannot be kept make mail look new, no more.
         let _ = set_times(file, before.accessed, before.identity.modified);
-        file.sync_all().map_err(|error| self.failed("make durable", error))?;
+        // It is shorter already.
+        file.sync_all().map_err(|error| self.failed("make durable", error).tell(UNCERTAIN))?;
         twins.settle(&self.state, true);
         let hidden = self.index.header().hidden;
         let result = status(file).map_err(|error| self.failed("look at", error)).and_then(|now| {
@@ -173,8 +172,7 @@ impl Mbox {
         twins: &mut Twins,
         plan: Plan,
     ) -> Result<()> {
-        let new = self.spool.temporary().map_err(|error| error.tell(NO_ROOM))?;
-        let cannot = |error| no_room(Error::io("cannot write the new mailbox", error));
+        let new = self.spool.temporary()?;
         let mut writer = Writer::new(&self.state)?;
         let mut survivors = Copier::new(file, &new);
         let hidden = self.index.header().hidden;
@@ -200,7 +198,11 @@ impl Mbox {
         let tail_check = tail_check(&new, copied).map_err(cannot)?;
         let intent = self.condition((made.device, made.inode));
         twins.intend(&self.state, intent, plan)?;
-        let replaced = self.spool.replace(appended.end)?;
+        let replaced = self.spool.replace(appended.end).map_err(|error| {
+            // A helper that is gone cannot say how far it came; a mailbox without a name was replaced.
+            let gone = status(file).is_ok_and(|old| old.links == 0);
+            if gone { error.tell(UNCERTAIN) } else { error }
+        })?;
         self.notes.extend(replaced.notes);
         twins.settle(&self.state, true);
         let header =
@@ -269,9 +271,10 @@ pub(super) fn missing_line_ends(file: &File, length: u64) -> io::Result<&'static
     })
 }
 
-fn no_room(error: Error) -> Error {
+fn cannot(error: io::Error) -> Error {
     // Whatever it was (a full disk, a quota, a broken one), the old mailbox is in its place.
-    error.of_kind(Kind::Temporary).tell(NO_ROOM)
+    let told = not_rewritten(&error);
+    Error::io("cannot write the new mailbox", error).of_kind(Kind::Temporary).tell(told)
 }
 
 /// Copies ranges of one file to the end of another.

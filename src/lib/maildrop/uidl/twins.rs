@@ -28,10 +28,11 @@ pub(crate) const NAME: &str = "uidl";
 const NEW_NAME: &str = "uidl.new";
 const MAGIC: &[u8; 16] = b"poptools uidl\0\x01\n";
 const MARK: &[u8; 4] = b"\xf5uid";
-/// More than this is not read: it is hundreds of thousands of twins.
-const LONGEST: u64 = 256 << 20;
-/// No maildrop holds more equal messages in one run: a bound for the memory a wrong number can take.
-const MOST_TWINS: u32 = 1 << 24;
+/// More than this is neither read nor written, in octets: it is a hundred thousand hashes with twins.
+const LONGEST: usize = 16 << 20;
+/// Behind damage, checksums are made over this many times the file's length at most while a whole record is looked for:
+/// the file is the user's own, and may be full of marks that promise long records.
+const CHECKED_AT_MOST: usize = 4;
 /// A file shorter than this is never written anew to save room, in octets.
 const COMPACT_FROM: u64 = 64 * 1024;
 
@@ -40,14 +41,23 @@ const COMPACT_FROM: u64 = 64 * 1024;
 pub(crate) struct Numbers {
     /// The number of the next one that arrives.
     pub(crate) next: u32,
-    /// The numbers of those that are there, in their order.
-    pub(crate) held: Vec<u32>,
+    /// The numbers of those that are there, in their order: runs of first number and count. What is read takes no more
+    /// memory than its file is long, whatever it says.
+    held: Vec<(u32, u32)>,
 }
 
 impl Numbers {
+    /// Adds the number of one more that is there.
+    fn hold(&mut self, number: u32) {
+        match self.held.last_mut() {
+            Some((first, count)) if first.checked_add(*count) == Some(number) => *count += 1,
+            _ => self.held.push((number, 1)),
+        }
+    }
+
     /// Whether counting in order gives the same numbers without a record.
     fn are_natural(&self) -> bool {
-        self.held.iter().copied().eq(1..=u32::try_from(self.held.len()).unwrap_or(u32::MAX))
+        matches!(self.held[..], [] | [(1, _)])
     }
 }
 
@@ -88,7 +98,7 @@ impl Twins {
         let mut twins = Self::default();
         let Some(file) = open_state_file(state, NAME).map_err(cannot)? else { return Ok(twins) };
         let mut octets = Vec::new();
-        file.take(LONGEST).read_to_end(&mut octets).map_err(cannot)?;
+        file.take(LONGEST as u64 + 1).read_to_end(&mut octets).map_err(cannot)?;
         twins.read(&octets);
         Ok(twins)
     }
@@ -96,13 +106,16 @@ impl Twins {
     fn read(&mut self, octets: &[u8]) {
         let mut position = if octets.starts_with(MAGIC) { MAGIC.len() } else { 0 };
         let mut lost = position == 0 && !octets.is_empty() && !MAGIC.starts_with(octets);
+        lost |= octets.len() > LONGEST;
         self.length = position as u64;
-        while let Some((at, payload)) = next_record(octets, position) {
+        let mut budget = octets.len().saturating_mul(CHECKED_AT_MOST).max(1);
+        while let Some((at, payload)) = next_record(octets, position, &mut budget) {
             lost |= at != position;
             position = at + MARK.len() + 4 + payload.len() + 8;
             self.length = position as u64;
             lost |= self.take(payload).is_none();
         }
+        lost |= budget == 0;
         if lost {
             self.damaged = true;
             self.notes.push("the uidl file is damaged: what is readable of it is kept".to_owned());
@@ -184,7 +197,7 @@ impl Twins {
                 if crate::maildrop::is_in(deleted, number) {
                     *touched = true;
                 } else {
-                    numbers.held.push(record.twin);
+                    numbers.hold(record.twin);
                 }
             }
             Ok(())
@@ -242,8 +255,14 @@ impl Twins {
     /// Appends a record, durably; what a failure leaves is cut off.
     fn append(&mut self, state: &Directory, payload: &[u8]) -> io::Result<()> {
         let live: u64 = self.numbers.values().map(|numbers| 40 + 8 * numbers.held.len() as u64).sum();
-        if self.damaged || self.length > COMPACT_FROM && self.length / 4 > live {
+        let record = framed(payload);
+        let grown = |length: u64| length.saturating_add(record.len() as u64) > LONGEST as u64;
+        if self.damaged || self.length > COMPACT_FROM && self.length / 4 > live || grown(self.length) {
             self.write_anew(state)?;
+        }
+        if grown(self.length) {
+            // What is not read again must not be written.
+            return Err(io::ErrorKind::FileTooLarge.into());
         }
         let file = if self.length == 0 {
             state.remove(NAME)?;
@@ -255,7 +274,6 @@ impl Twins {
         } else {
             open_state_file(state, NAME)?.ok_or(io::ErrorKind::NotFound)?
         };
-        let record = framed(payload);
         let written = file
             .set_len(self.length)
             .and_then(|()| file.write_all_at(&record, self.length))
@@ -299,7 +317,16 @@ impl Twins {
 /// Gives out numbers in a scan of a whole maildrop: those that are recorded first, in order.
 pub(crate) struct Numbering<'a> {
     twins: &'a Twins,
-    given: HashMap<u128, (usize, u32)>,
+    given: HashMap<u128, Given>,
+}
+
+/// What was given out for one hash.
+struct Given {
+    /// The run that is being given out, and how many of it were.
+    run: usize,
+    of_run: u32,
+    /// The number behind all that are recorded.
+    next: u32,
 }
 
 impl<'a> Numbering<'a> {
@@ -311,34 +338,46 @@ impl<'a> Numbering<'a> {
     /// The number of the next message with this record's hash.
     pub(crate) fn number(&mut self, record: &Record) -> u32 {
         let recorded = self.twins.numbers(record.hash);
-        let (used, next) =
-            self.given.entry(record.hash).or_insert((0, recorded.map_or(1, |numbers| numbers.next)));
-        if let Some(&number) = recorded.and_then(|numbers| numbers.held.get(*used)) {
-            *used += 1;
+        let first = recorded.map_or(1, |numbers| numbers.next);
+        let given = self.given.entry(record.hash).or_insert(Given { run: 0, of_run: 0, next: first });
+        if let Some(&(first, count)) = recorded.and_then(|numbers| numbers.held.get(given.run)) {
+            let number = first.saturating_add(given.of_run);
+            given.of_run += 1;
+            if given.of_run >= count {
+                (given.run, given.of_run) = (given.run + 1, 0);
+            }
             return number;
         }
-        let number = *next;
-        *next = next.saturating_add(1);
+        let number = given.next;
+        given.next = number.saturating_add(1);
         number
     }
 }
 
-/// The next whole record from `position` on: where it begins, and its payload.
-fn next_record(octets: &[u8], position: usize) -> Option<(usize, &[u8])> {
-    memmem::find_iter(octets.get(position..)?, MARK).find_map(|found| {
+/// The next whole record from `position` on: where it begins, and its payload. `budget`: how many octets may still be
+/// hashed on the way; 0 once it was not enough.
+fn next_record<'a>(octets: &'a [u8], position: usize, budget: &mut usize) -> Option<(usize, &'a [u8])> {
+    for found in memmem::find_iter(octets.get(position..)?, MARK) {
         let at = position + found;
-        let mut reader = Reader(&octets[at + MARK.len()..]);
-        let length = reader.u32()? as usize;
-        let payload = reader.0.get(..length)?;
-        let mut check = Reader(reader.0.get(length..)?);
-        let covered = &octets[at + MARK.len()..at + MARK.len() + 4 + length];
-        (check.u64()? == XxHash3_64::oneshot(covered)).then_some((at, payload))
-    })
+        let start = at + MARK.len();
+        let Some(length) = Reader(&octets[start..]).u32() else { break };
+        let end = start.saturating_add(4).saturating_add(length as usize);
+        let (Some(covered), Some(check)) = (octets.get(start..end), octets.get(end..)) else { continue };
+        let Some(check) = Reader(check).u64() else { continue };
+        *budget = budget.saturating_sub(covered.len());
+        if *budget == 0 {
+            break;
+        }
+        if check == XxHash3_64::oneshot(covered) {
+            return Some((at, &covered[4..]));
+        }
+    }
+    None
 }
 
 fn framed(payload: &[u8]) -> Vec<u8> {
     let mut record = Octets(MARK.to_vec());
-    // A payload holds at most 2^32 numbers in runs; one of 4 GiB cannot be made from a readable file.
+    // One that is longer than a number can say is longer than the file may be.
     record.u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
     record.put(payload);
     let check = XxHash3_64::oneshot(&record.0[MARK.len()..]);
@@ -347,19 +386,12 @@ fn framed(payload: &[u8]) -> Vec<u8> {
 }
 
 fn encode(payload: &mut Octets, hash: u128, numbers: &Numbers) {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for &number in &numbers.held {
-        match runs.last_mut() {
-            Some((first, count)) if first.checked_add(*count) == Some(number) => *count += 1,
-            _ => runs.push((number, 1)),
-        }
-    }
     payload.put(&hash.to_le_bytes());
     payload.u32(numbers.next);
-    payload.u32(u32::try_from(runs.len()).unwrap_or(u32::MAX));
-    for (first, count) in runs {
-        payload.u32(first);
-        payload.u32(count);
+    payload.u32(u32::try_from(numbers.held.len()).unwrap_or(u32::MAX));
+    for (first, count) in &numbers.held {
+        payload.u32(*first);
+        payload.u32(*count);
     }
 }
 
@@ -367,15 +399,16 @@ fn decode(reader: &mut Reader<'_>) -> Option<(u128, Numbers)> {
     let hash = u128::from_le_bytes(reader.take()?);
     let next = reader.u32()?;
     let runs = reader.u32()?;
-    let mut held: Vec<u32> = Vec::new();
+    let (mut held, mut least) = (Vec::new(), 1);
     for _ in 0..runs {
         let (first, count) = (reader.u32()?, reader.u32()?);
         // Numbers go up, and none is held that was never given away.
         let end = first.checked_add(count)?;
-        if first <= held.last().copied().unwrap_or(0) || end > next || count > MOST_TWINS {
+        if first < least || count == 0 || end > next {
             return None;
         }
-        held.extend(first..first + count);
+        held.push((first, count));
+        least = end;
     }
     Some((hash, Numbers { next, held }))
 }

@@ -5,6 +5,7 @@ use crate::sys::file::{Stamp, set_times};
 use crate::sys::lock::unlock;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 struct Spool {
     folder: tempfile::TempDir,
@@ -60,7 +61,7 @@ fn ours_says_who_we_are_and_goes_when_released() {
     let path = spool.folder.path().join("ann.lock");
     assert_eq!(content_of(&path), format!("{}\npoptools\n", std::process::id()));
     assert!(dotlock.is_held(&spool.directory));
-    assert!(matches!(spool.take(), (Try::Busy, false)), "a live one of ours stands");
+    assert!(matches!(spool.take(), (Try::Busy(_), false)), "a live one of ours stands");
     dotlock.release(&spool.directory);
     assert!(spool.names().is_empty());
 }
@@ -109,10 +110,74 @@ fn a_planted_one_is_told_from_a_lock() {
         eprintln!("skipped: needs root to give files away");
         return;
     }
-    assert!(matches!(spool.take(), (Try::Busy, _)), "nobody else can make files here");
+    assert!(matches!(spool.take(), (Try::Busy(_), _)), "nobody else can make files here");
     let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
     std::fs::set_permissions(spool.folder.path(), everybody).unwrap();
     assert!(matches!(spool.take(), (Try::Planted, _)));
     std::os::unix::fs::chown(&path, Some(0), None).unwrap();
-    assert!(matches!(spool.take(), (Try::Busy, _)), "root's is a lock");
+    assert!(matches!(spool.take(), (Try::Busy(_), _)), "root's is a lock");
+}
+
+#[test]
+fn the_holder_is_told_and_nothing_is_made_while_it_stands() {
+    let spool = Spool::new();
+    spool.foreign("4711\n", 40);
+    let before = status(&spool.directory).unwrap().identity;
+    let (Try::Busy(holder), _) = spool.take() else { panic!("not busy") };
+    assert_eq!(holder.pid, Some(4711));
+    assert!(holder.age.is_some_and(|age| (40..60).contains(&age)), "{holder:?}");
+    assert_eq!(
+        status(&spool.directory).unwrap().identity,
+        before,
+        "no draft, no probe: who waits asks often"
+    );
+}
+
+/// Takes the dotlock `rounds` times; `inside` counts who has it.
+fn race(spool: &Spool, rounds: usize, inside: &AtomicUsize) {
+    let uid = std::fs::metadata(spool.folder.path()).unwrap().uid();
+    let dotlocks = Dotlocks { directory: &spool.directory, mailbox: "ann", uid };
+    for round in 0..rounds {
+        loop {
+            // Leftovers are looked for at any time: a sweeper must take nothing that counts.
+            dotlocks.sweep();
+            match dotlocks.take(&mut false).unwrap() {
+                Try::Taken(dotlock) => {
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two holders, round {round}");
+                    assert!(dotlock.is_held(&spool.directory));
+                    std::thread::yield_now();
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    dotlock.release(&spool.directory);
+                    break;
+                }
+                Try::Busy(_) => std::thread::yield_now(),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dotlock_alone_has_one_holder_at_a_time() {
+    let spool = Spool::new();
+    let inside = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| race(&spool, 200, &inside));
+        }
+    });
+    assert!(spool.names().is_empty(), "design, section 4, Locks: {:?}", spool.names());
+}
+
+#[test]
+fn a_draft_that_a_killed_process_left_is_swept_and_a_live_one_stays() {
+    let spool = Spool::new();
+    let uid = std::fs::metadata(spool.folder.path()).unwrap().uid();
+    let dotlocks = Dotlocks { directory: &spool.directory, mailbox: "ann", uid };
+    let (_, dead) = spool.directory.create_unguessable(".ann.poptools-").unwrap();
+    let (name, live) = spool.directory.create_unguessable(".ann.poptools-").unwrap();
+    assert!(try_lock(&live).unwrap());
+    drop(dead);
+    dotlocks.sweep();
+    assert_eq!(spool.names(), [name]);
 }

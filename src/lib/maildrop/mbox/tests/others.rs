@@ -359,3 +359,54 @@ fn nothing_is_lost_or_doubled_among_deliverers() {
     assert!(seen == expected, "{} of {} messages", seen.len(), expected.len());
     assert_eq!(home.names(), ["ann"]);
 }
+
+#[test]
+fn a_dotlock_that_was_waited_for_in_vain_is_named_with_what_to_type() {
+    let home = Home::new(&mailbox(1..=2));
+    let lock = home.path().with_extension("lock");
+    std::fs::write(&lock, format!("{}\n", std::process::id())).unwrap();
+    let error = home.try_open().err().unwrap().to_string();
+    for part in [format!("names process {}, touched ", std::process::id()), format!("rm {}", lock.display())]
+    {
+        assert!(error.contains(&part), "{error}");
+    }
+}
+
+#[test]
+fn a_second_temporary_file_is_refused() {
+    let home = Home::new(&mailbox(1..=2));
+    let mut local = home.local();
+    let _locked = local.lock(Purpose::Update).unwrap();
+    let _first = local.temporary().unwrap();
+    assert_eq!(local.temporary().unwrap_err().kind(), Kind::Temporary);
+    assert_eq!(home.names().len(), 3, "whoever asks again and again fills no spool");
+    drop(local);
+    assert_eq!(home.names(), ["ann"]);
+}
+
+#[test]
+fn an_earlier_watch_is_ended_before_the_next_locks() {
+    ignore_lease_breaks().unwrap();
+    let home = Home::new(&mailbox(1..=3));
+    let mut local = home.local();
+    let locked = local.lock(Purpose::Update).unwrap().unwrap();
+    let mut late = File::options().append(true).open(home.path()).unwrap();
+    local.temporary().unwrap().write_all_at(mailbox([2, 3]).as_bytes(), 0).unwrap();
+    local.replace(locked.file.metadata().unwrap().len()).unwrap();
+    late.write_all(message(4).as_bytes()).unwrap();
+    let locked = local.lock(Purpose::Update).unwrap().unwrap();
+    assert_eq!(home.content(), mailbox([2, 3, 4]), "under our own locks it could not be brought over");
+    assert!(locked.notes.is_empty());
+}
+
+#[test]
+fn what_a_helper_that_was_killed_in_a_scan_left_is_swept_by_the_next_login() {
+    let home = Home::new(&mailbox(1..=2));
+    // A draft of a dotlock, and the mark that somebody asked for the locks.
+    let other = locker(&home);
+    assert!(home.try_open().is_err());
+    drop(other);
+    std::fs::write(home.path().with_file_name(format!(".ann.poptools-{}", "0".repeat(32))), "").unwrap();
+    assert_eq!(home.open().count(), 2);
+    assert_eq!(home.names(), ["ann"], "design, section 4, Update, 3");
+}

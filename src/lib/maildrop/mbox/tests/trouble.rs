@@ -158,16 +158,3 @@ fn a_full_disk_changes_nothing_and_deleting_the_newest_or_all_still_works() {
     assert_eq!(home.content(), "");
     assert_eq!(home.names(), ["ann", "filler"]);
 }
-
-#[test]
-fn after_a_failed_update_the_session_goes_on() {
-    let home = Home::new(&mailbox(1..=3));
-    let mut mbox = home.open();
-    let lock = home.path().with_extension("lock");
-    std::fs::write(&lock, std::process::id().to_string()).unwrap();
-    assert!(delete(&mut mbox, [1]).is_err());
-    std::fs::remove_file(&lock).unwrap();
-    assert_eq!(texts(&mut mbox).len(), 3);
-    delete(&mut mbox, [1]).unwrap();
-    assert_eq!(home.content(), mailbox(2..=3));
-}

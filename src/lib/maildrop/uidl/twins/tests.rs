@@ -11,7 +11,9 @@ fn state() -> (tempfile::TempDir, Directory) {
 }
 
 fn numbers(next: u32, held: &[u32]) -> Numbers {
-    Numbers { next, held: held.to_vec() }
+    let mut numbers = Numbers { next, held: Vec::new() };
+    held.iter().for_each(|&number| numbers.hold(number));
+    numbers
 }
 
 fn change(state: &Directory, hash: u128, numbers: Numbers, done: bool) {
@@ -118,4 +120,51 @@ fn recorded_numbers_are_given_out_first() {
     let given = |hash| Record { hash, ..Record::default() };
     let order = [7, 8, 7, 7, 8, 7].map(|hash| numbering.number(&given(hash)));
     assert_eq!(order, [2, 1, 5, 6, 2, 7], "a number is never given twice");
+}
+
+#[test]
+fn what_a_hostile_file_says_takes_no_more_memory_than_the_file() {
+    // The file is the user's own: 16 octets may claim four thousand million numbers, which as a list took 16 GB.
+    let (folder, state) = state();
+    let mut octets = MAGIC.to_vec();
+    for hash in 0..40u128 {
+        let mut payload = Octets(vec![1]);
+        payload.put(&hash.to_le_bytes());
+        [u32::MAX, 1, 1, (1 << 24) - 1].into_iter().for_each(|number| payload.u32(number));
+        octets.extend_from_slice(&framed(&payload.0));
+    }
+    std::fs::write(folder.path().join(NAME), &octets).unwrap();
+    let twins = Twins::load(&state).unwrap();
+    let held: usize = twins.numbers.values().map(|numbers| numbers.held.capacity() * 8).sum();
+    assert!(twins.numbers.len() == 40 && held < octets.len(), "{held} octets");
+    let mut numbering = Numbering::new(&twins);
+    let record = Record { hash: 3, ..Record::default() };
+    assert_eq!([1, 2, 3].map(|_| numbering.number(&record)), [1, 2, 3]);
+}
+
+#[test]
+fn a_file_full_of_marks_costs_a_bounded_time() {
+    let (folder, state) = state();
+    let mut octets = MAGIC.to_vec();
+    while octets.len() < 4 << 20 {
+        octets.extend_from_slice(MARK);
+        octets.extend_from_slice(&(1u32 << 21).to_le_bytes());
+    }
+    std::fs::write(folder.path().join(NAME), &octets).unwrap();
+    let begun = crate::sys::testing::thread_time();
+    let twins = Twins::load(&state).unwrap();
+    let took = crate::sys::testing::thread_time() - begun;
+    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
+    assert_eq!(twins.notes.len(), 1, "and it is told");
+}
+
+#[test]
+fn what_would_be_too_long_to_read_is_not_written() {
+    let (folder, state) = state();
+    let odd: Vec<u32> = (0..1 << 20).map(|number| 2 * number + 1).collect();
+    change(&state, 7, numbers(1 << 21, &odd), true);
+    let mut twins = Twins::load(&state).unwrap();
+    assert!(twins.intend(&state, CONDITION, vec![(8, numbers(1 << 21, &odd))]).is_err(), "8 MiB each");
+    let length = std::fs::metadata(folder.path().join(NAME)).unwrap().len();
+    assert!(length <= LONGEST as u64 && Twins::load(&state).unwrap().numbers(7).is_some());
 }
