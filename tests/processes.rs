@@ -202,6 +202,36 @@ fn root_never_reads_a_byte_of_the_client() {
     });
 }
 
+#[test]
+fn nobody_can_trace_a_process_that_gives_up_root() {
+    // With fs.suid_dumpable=1 a change of ids lets the user trace the process: it forbids that while its saved id is still root's.
+    if !programs_or_skip(&["strace"]) {
+        return;
+    }
+    isolated(|| {
+        let world = World::start();
+        let trace = traced(&world, "prctl");
+        let mut seen = 0;
+        for (index, call) in trace.calls.iter().enumerate() {
+            let saved = call.line.split([',', ')']).nth(2).map(str::trim);
+            // The last change; seteuid is the same call with -1 for what it leaves.
+            if call.name != "setresuid" || matches!(saved, Some("0" | "-1") | None) {
+                continue;
+            }
+            let before: Vec<&str> = trace.calls[..index]
+                .iter()
+                .filter(|other| other.pid == call.pid)
+                .map(|other| other.line.as_str())
+                .collect();
+            let end = &before[before.len().saturating_sub(2)..];
+            assert!(end[0].starts_with("setresuid(") && end[0].contains(", 0)"), "{end:?} {}", call.line);
+            assert!(end[1].contains("PR_SET_DUMPABLE, SUID_DUMP_DISABLE"), "{end:?} {}", call.line);
+            seen += 1;
+        }
+        assert!(seen >= 3, "login process, session and spool helper: {seen}");
+    });
+}
+
 /// Salt and tail of a hash: neither alone may stay in memory either.
 fn parts(hash: &'static str) -> Vec<(&'static str, &'static [u8])> {
     let fields: Vec<&str> = hash.split('$').collect();

@@ -10,17 +10,19 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::SessionId;
 use crate::sys::directory::Directory;
-use crate::sys::file;
+use crate::sys::file::{self, FileKind};
 use crate::sys::privileges::{self, Ids};
 use crate::sys::socket::Peer;
-use crate::sys::{clock, lock};
+use crate::sys::{clock, random};
 use sha2::{Digest, Sha256};
+use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Metadata, TryLockError};
 use std::io::{self, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Nobody but the owner changes it, others may pass through.
 const PASSABLE: u32 = 0o711;
@@ -76,51 +78,136 @@ pub(crate) fn session_ids(account: &Account) -> Ids {
 
 /// Takes the maildrop for this session. The lock lasts as long as the file is open, whatever happens to the process.
 ///
+/// With root's rights the file is open for reading alone, so that a session that was taken over cannot fill root's file system; a
+/// lock that lasts on such a file is flock(2)'s. Without them it is open for writing, as network file systems want it.
+///
 /// # Errors
 /// `[IN-USE]`: another session has it. Or the lock file cannot be made.
 pub(crate) fn take_maildrop(config: &Config, account: &Account, id: SessionId, peer: &Peer) -> Result<File> {
-    let path = canonical(&account.mailbox(config), account)?;
+    let path = account.mailbox(config);
     let directory = config.run_dir.join("session");
-    let key = key(&path);
+    let key = key(account.uid, &lasting(&path));
     let failed = |cause| Error::io(format!("cannot open {}/{key}", directory.display()), cause);
-    let mut file = Directory::open(&directory)
-        .and_then(|directory| directory.open_or_create(&key, 0o600))
-        .map_err(failed)?;
-    if !lock::try_lock(&file).map_err(failed)? {
-        return Err(Error::new(Kind::InUse, format!("{} is in use by another session", path.display()))
-            .tell("Maildrop lock busy!  Is another session active?"));
+    let above = Directory::open(&directory).map_err(failed)?;
+    let mut file = above.open_or_create(&key, 0o600).map_err(failed)?;
+    let lock = if privileges::is_root() { above.open_to_read(&key) } else { file.try_clone() };
+    let lock = lock.map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(Error::new(Kind::InUse, format!("{} is in use by another session", path.display()))
+                .tell("Maildrop lock busy!  Is another session active?"));
+        }
+        Err(TryLockError::Error(cause)) => return Err(failed(cause)),
     }
     let since = clock::wall().as_secs();
     let holder = format!("{} {} {since} {id} {}\n", std::process::id(), account.name, client_word(peer));
     // What is written is for `mailusradm sessions` alone; the lock is what counts.
     let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
-    Ok(file)
+    Ok(lock)
 }
 
 fn client_word(peer: &Peer) -> String {
     peer.address.map_or_else(|| "local".to_owned(), |address| address.ip().to_canonical().to_string())
 }
 
-/// The maildrop's path without links in its directories, found with the user's rights.
-fn canonical(path: &Path, account: &Account) -> Result<PathBuf> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Error::new(Kind::Permanent, format!("{} names no mailbox", path.display())));
-    };
-    let parent = privileges::as_user(&session_ids(account), || fs::canonicalize(parent))?
-        .map_err(|cause| Error::io(format!("cannot find {}", parent.display()), cause))?;
-    Ok(parent.join(name))
+/// The maildrop's path as its lock counts it: without links where root alone decides the way, else as the configuration writes it.
+/// So two ways to one spool meet, and no user can give the own maildrop a new name by moving links about.
+fn lasting(path: &Path) -> PathBuf {
+    let way = path.parent().and_then(roots_way);
+    way.zip(path.file_name()).map_or_else(|| path.to_owned(), |(way, name)| way.path.join(name))
 }
 
-/// The lock's name: 128 bits of SHA-256 over the canonical path.
-fn key(path: &Path) -> String {
-    Sha256::digest(path.as_os_str().as_bytes()).iter().take(16).fold(String::new(), |mut text, byte| {
+/// The lock's name: 128 bits of SHA-256 over the owner and the path. With the owner in it, no user can take another's.
+fn key(uid: u32, path: &Path) -> String {
+    let digest = Sha256::new().chain_update(uid.to_be_bytes()).chain_update(path.as_os_str().as_bytes());
+    digest.finalize().iter().take(16).fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
-/// Opens the user's state directory, made when it is missing. One that is not the user's own is set aside.
+/// The way to a directory, when nobody but root decides where it leads.
+struct Way {
+    /// Without links. What does not exist yet is as it was written.
+    path: PathBuf,
+    /// The directory at its end, if there is one.
+    end: Option<Metadata>,
+    /// Groups whose members can change the way: those of directories with group write permission.
+    groups: Vec<u32>,
+}
+
+/// More links than this on one way are a loop, as for the kernel.
+const MOST_LINKS: usize = 40;
+
+/// Goes to a directory from `/` on, and looks at nothing below the first directory that somebody else than root owns or everybody
+/// can change. None: such a directory is on the way, or something that is no directory.
+fn roots_way(directory: &Path) -> Option<Way> {
+    let mut way = Way { path: PathBuf::from("/"), end: None, groups: Vec::new() };
+    let mut left: Vec<OsString> = components(directory);
+    let mut links = 0;
+    while let Some(name) = left.pop() {
+        way.step_through()?;
+        if name == ".." {
+            way.path.pop();
+            continue;
+        }
+        let next = way.path.join(&name);
+        let found = match fs::symlink_metadata(&next) {
+            Ok(found) if found.uid() == 0 => found,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                way.path = next;
+                way.path.extend(left.iter().rev());
+                return Some(way);
+            }
+            Ok(_) | Err(_) => return None,
+        };
+        if found.is_symlink() {
+            links += 1;
+            let target = fs::read_link(&next).ok().filter(|_| links <= MOST_LINKS)?;
+            if target.is_absolute() {
+                way.path = PathBuf::from("/");
+            }
+            left.extend(components(&target));
+        } else {
+            way.path = next;
+        }
+    }
+    way.end = Some(fs::symlink_metadata(&way.path).ok().filter(|end| end.is_dir() && end.uid() == 0)?);
+    Some(way)
+}
+
+impl Way {
+    /// Notes who may change names in the directory that the way has come to; none when it is not root's, or open to all. The sticky
+    /// bit keeps what is root's from everybody else.
+    fn step_through(&mut self) -> Option<()> {
+        let here = fs::symlink_metadata(&self.path).ok()?;
+        let sticky = here.mode() & 0o1000 != 0;
+        if !here.is_dir() || here.uid() != 0 || (here.mode() & 0o002 != 0 && !sticky) {
+            return None;
+        }
+        if here.mode() & 0o020 != 0 && !sticky && here.gid() != 0 {
+            self.groups.push(here.gid());
+        }
+        Some(())
+    }
+}
+
+/// The names of a path, the last first; `.` is left out.
+fn components(path: &Path) -> Vec<OsString> {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    });
+    let mut names: Vec<OsString> = names.collect();
+    names.reverse();
+    names
+}
+
+/// Opens the user's state directory, made when it is missing. One that others may look into is closed to them; one that is not the
+/// user's own is set aside.
 ///
 /// # Errors
 /// It cannot be made.
@@ -130,47 +217,55 @@ pub(crate) fn state_directory(config: &Config, account: &Account) -> Result<Dire
     let above = Directory::open(&parent).map_err(failed)?;
     let name = &account.name;
     let found = above.status(name).map_err(failed)?;
-    let usable = found.as_ref().is_some_and(|found| {
-        found.kind == file::FileKind::Directory && found.uid == account.uid && found.mode & 0o077 == 0
-    });
+    let usable =
+        found.as_ref().is_some_and(|found| found.kind == FileKind::Directory && found.uid == account.uid);
     if !usable {
         if found.is_some() {
-            let aside = format!("{name}.aside-{}", clock::wall().as_secs());
-            above.rename(name, &aside).map_err(failed)?;
+            set_aside(&above, name).map_err(failed)?;
         }
         above.make_directory(name, 0o700).map_err(failed)?;
         above.give_to(name, account.uid, account.gid).map_err(failed)?;
     }
-    above.open_directory(name).map_err(failed)
+    let directory = above.open_directory(name).map_err(failed)?;
+    if found.is_some_and(|found| usable && found.mode != 0o700) {
+        let open = directory.as_fd().try_clone_to_owned().map(File::from).map_err(failed)?;
+        file::set_mode(&open, 0o700).map_err(failed)?;
+    }
+    Ok(directory)
 }
 
-/// Which group the spool helper needs besides the user's own: that of the mailbox's directory, when root owns every
-/// directory on the way (so that no user can send the helper to a directory of another group).
-pub(crate) fn spool_group(mailbox: &Path) -> Option<u32> {
-    let directory = mailbox.parent()?;
-    let roots = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.uid() == 0);
-    if !directory.ancestors().all(roots) {
-        return None;
+/// The most names that are removed from a directory that was set aside; ours has a handful.
+const MOST_REMOVED: usize = 100;
+
+/// Gives a name of another owner a new name that nobody can guess, and removes what was set aside before. Users cannot bring this
+/// about: the directory above is root's.
+fn set_aside(above: &Directory, name: &str) -> io::Result<()> {
+    let prefix = format!("{name}.aside-");
+    for old in above.names(&prefix)? {
+        // What cannot be removed, since it has directories in it, say, stays: it is in nobody's way.
+        if let Ok(inside) = above.open_directory(&old) {
+            for inner in inside.names("")?.iter().take(MOST_REMOVED).filter(|inner| !is_dots(inner)) {
+                let _ = inside.remove(inner);
+            }
+        }
+        let _ = above.remove(&old);
     }
-    let found = fs::metadata(directory).ok()?;
-    (found.uid() == 0 && found.mode() & 0o020 != 0 && found.gid() != 0).then(|| found.gid())
+    above.rename(name, &format!("{prefix}{:016x}", random::number()?))
+}
+
+fn is_dots(name: &str) -> bool {
+    name == "." || name == ".."
+}
+
+/// Which group the spool helper needs besides the user's own: that of the mailbox's directory. Only when root alone decides where
+/// the path leads, or members of that very group, who gain nothing by it: no user shall send the helper to a directory of another
+/// group.
+pub(crate) fn spool_group(mailbox: &Path) -> Option<u32> {
+    let Way { end, groups, .. } = roots_way(mailbox.parent()?)?;
+    let end = end?;
+    let shared = end.mode() & 0o020 != 0 && end.gid() != 0;
+    (shared && groups.iter().all(|group| *group == end.gid())).then(|| end.gid())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_depends_on_the_whole_path() {
-        assert_eq!(key(Path::new("/var/mail/ann")).len(), 32);
-        assert_ne!(key(Path::new("/var/mail/ann")), key(Path::new("/var/mail/bob")));
-    }
-
-    #[test]
-    fn a_directory_of_a_user_gives_no_group() {
-        let home = tempfile::tempdir().unwrap();
-        let mailbox = home.path().join("mailbox");
-        // The directory itself has no group write permission; design, section 2, "spool helper".
-        assert_eq!(spool_group(&mailbox), None);
-    }
-}
+mod tests;

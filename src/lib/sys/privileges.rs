@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use nix::unistd::{
-    Gid, Uid, User, chdir, chroot, getegid, geteuid, getgroups, getresgid, getresuid, setegid, seteuid,
-    setgroups, setresgid, setresuid,
+    Gid, Uid, User, chdir, chroot, getegid, geteuid, getresgid, getresuid, seteuid, setgroups, setresgid,
+    setresuid,
 };
 use std::ffi::CString;
 use std::path::Path;
@@ -30,7 +30,8 @@ pub(crate) fn own() -> Ids {
 }
 
 /// Takes on the ids for good: real, effective and saved; proves that root cannot be regained. Without root it only checks
-/// that the ids are the process's own.
+/// that the ids are the process's own. At no time may the user trace the process or look into its memory, whatever the
+/// system's `fs.suid_dumpable` says: what root left there is none of the user's business.
 ///
 /// # Errors
 /// The system refuses, or the process could still become root.
@@ -46,8 +47,17 @@ pub(crate) fn become_for_good(ids: &Ids) -> Result<()> {
     let groups: Vec<Gid> = ids.groups.iter().copied().map(Gid::from_raw).collect();
     setgroups(&groups).map_err(|errno| failed("set the supplementary groups", errno))?;
     setresgid(gid, gid, gid).map_err(|errno| failed("set the group", errno))?;
+    // A change of the effective id lets users trace the process as fs.suid_dumpable says. While the saved id is root's the user
+    // cannot, and a change of the saved id alone leaves it as it is (ptrace(2), credentials(7)).
+    setresuid(uid, uid, Uid::from_raw(0)).map_err(|errno| failed("set the user", errno))?;
+    hide()?;
     setresuid(uid, uid, uid).map_err(|errno| failed("set the user", errno))?;
     check_dropped(uid, gid)
+}
+
+/// Forbids to trace this process and to dump its memory (prctl(2), `PR_SET_DUMPABLE`).
+fn hide() -> Result<()> {
+    nix::sys::prctl::set_dumpable(false).map_err(|errno| failed("hide this process", errno))
 }
 
 fn check_dropped(uid: Uid, gid: Gid) -> Result<()> {
@@ -61,27 +71,6 @@ fn check_dropped(uid: Uid, gid: Gid) -> Result<()> {
     } else {
         Err(failed("give up root's rights for good", nix::errno::Errno::EPERM))
     }
-}
-
-/// Does something with another user's effective ids and groups, and comes back. Without root it is a plain call.
-///
-/// # Errors
-/// The ids cannot be changed; nothing was done.
-pub(crate) fn as_user<T>(ids: &Ids, work: impl FnOnce() -> T) -> Result<T> {
-    if !is_root() {
-        return Ok(work());
-    }
-    let own_groups = getgroups().map_err(|errno| failed("read the supplementary groups", errno))?;
-    let own_gid = getegid();
-    let groups: Vec<Gid> = ids.groups.iter().copied().map(Gid::from_raw).collect();
-    setgroups(&groups).map_err(|errno| failed("set the supplementary groups", errno))?;
-    setegid(Gid::from_raw(ids.gid)).map_err(|errno| failed("set the group", errno))?;
-    seteuid(Uid::from_raw(ids.uid)).map_err(|errno| failed("set the user", errno))?;
-    let done = work();
-    seteuid(Uid::from_raw(0)).map_err(|errno| failed("return to root", errno))?;
-    setegid(own_gid).map_err(|errno| failed("return to root's group", errno))?;
-    setgroups(&own_groups).map_err(|errno| failed("return to root's groups", errno))?;
-    Ok(done)
 }
 
 /// The ids of the first of these system users that exists.

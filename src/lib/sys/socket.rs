@@ -1,12 +1,11 @@
 //! Sockets: message pairs between roles, and what is known of a client's connection.
 
-use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
-    SockaddrStorage, getpeername, getsockopt, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
+    AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrStorage, getpeername,
+    getsockopt, sendmsg, setsockopt, socketpair, sockopt,
 };
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
@@ -167,45 +166,92 @@ pub(crate) fn send(fd: impl AsFd, bytes: &[u8], passed: &[BorrowedFd<'_>], patie
 /// A message as it came.
 #[derive(Debug)]
 pub(crate) struct Received {
-    /// How many octets of the buffer are filled; 0: the other end is closed.
+    /// How many octets of the buffer are filled; 0: the other end is closed. An empty message looks the same to the kernel's
+    /// callers, and nobody here sends one: who does has hung up.
     pub(crate) length: usize,
-    /// Descriptors that came with it, close-on-exec.
+    /// Descriptors that came with it, close-on-exec; at most [`MOST_DESCRIPTORS`].
     pub(crate) descriptors: Vec<OwnedFd>,
 }
+
+/// The most descriptors that the kernel passes with one message (`SCM_MAX_FD`).
+const KERNELS_MOST: u32 = 253;
+
+/// Room for control messages with that many descriptors, in units that are aligned as their headers are.
+// SAFETY: CMSG_SPACE only calculates.
+const ROOM: usize = unsafe { libc::CMSG_SPACE(KERNELS_MOST * 4) as usize }.div_ceil(size_of::<u64>());
 
 /// Receives one message. With `patient` false it does not wait.
 ///
 /// # Errors
-/// As recvmsg(2); `WouldBlock` when none is there; `InvalidData` when it is longer than the buffer.
+/// As recvmsg(2); `WouldBlock` when none is there; `InvalidData` when it is longer than the buffer, has more than
+/// [`MOST_DESCRIPTORS`] descriptors or lost some on the way, or has descriptors and no octet. Such a message is gone, its
+/// descriptors are closed, and the next one can be received.
 pub(crate) fn receive(fd: impl AsFd, buffer: &mut [u8], patient: bool) -> io::Result<Received> {
-    let mut space = cmsg_space!([RawFd; MOST_DESCRIPTORS]);
-    let mut slices = [IoSliceMut::new(buffer)];
-    let mut flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    if !patient {
-        flags |= MsgFlags::MSG_DONTWAIT;
-    }
-    let message = loop {
-        match recvmsg::<()>(fd.as_fd().as_raw_fd(), &mut slices, Some(&mut space), flags) {
-            Err(Errno::EINTR) => {}
-            // A peer that ended with unread messages: for us the same as its end.
-            Err(Errno::ECONNRESET) => return Ok(Received { length: 0, descriptors: Vec::new() }),
-            other => break other?,
-        }
-    };
-    let mut descriptors = Vec::new();
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(numbers) = control {
-            // SAFETY: the kernel has just made these descriptors for us, and nobody else knows them.
-            descriptors.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
-        }
-    }
-    if message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "message too long"));
-    }
-    Ok(Received { length: message.bytes, descriptors })
+    receive_with_room(fd, buffer, &mut [0; ROOM], patient)
 }
 
-fn retry(mut call: impl FnMut() -> nix::Result<usize>) -> io::Result<usize> {
+fn receive_with_room(
+    fd: impl AsFd,
+    buffer: &mut [u8],
+    room: &mut [u64],
+    patient: bool,
+) -> io::Result<Received> {
+    let flags = libc::MSG_CMSG_CLOEXEC | if patient { 0 } else { libc::MSG_DONTWAIT };
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all zero is a valid header: no name, no parts, no control messages.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = room.as_mut_ptr().cast();
+    // The type of the field varies between C libraries; the room is 1 KiB.
+    header.msg_controllen = size_of_val(room) as _;
+    // SAFETY: the header describes the buffer and the room, both borrowed for the length of the call, and both of octets and
+    // numbers that may have any value.
+    let received =
+        retry(|| Errno::result(unsafe { libc::recvmsg(fd.as_fd().as_raw_fd(), &raw mut header, flags) }));
+    let length = match received {
+        // A peer that ended with unread messages: for us the same as its end.
+        Err(error) if error.raw_os_error() == Some(libc::ECONNRESET) => {
+            return Ok(Received { length: 0, descriptors: Vec::new() });
+        }
+        other => usize::try_from(other?).map_err(io::Error::other)?,
+    };
+    // SAFETY: recvmsg has succeeded with this header, whose room is still borrowed; its descriptors are new.
+    let descriptors = unsafe { take_descriptors(&header) };
+    let cut = header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
+    if cut || descriptors.len() > MOST_DESCRIPTORS || (length == 0 && !descriptors.is_empty()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "message too long, or with too much"));
+    }
+    Ok(Received { length, descriptors })
+}
+
+/// All descriptors of a message, owned.
+///
+/// # Safety
+/// recvmsg(2) has just filled the header, its room for control messages is still borrowed, and nobody has taken the descriptors.
+#[allow(clippy::unnecessary_cast, reason = "the type of cmsg_len varies between C libraries")]
+unsafe fn take_descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut taken = Vec::new();
+    // SAFETY: the caller's promise; the kernel has written whole headers, and as many octets of data as they say.
+    unsafe {
+        let mut control = libc::CMSG_FIRSTHDR(header);
+        while let Some(found) = control.as_ref() {
+            if (found.cmsg_level, found.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                let data = libc::CMSG_DATA(control);
+                let octets =
+                    (found.cmsg_len as usize).saturating_sub(data.offset_from_unsigned(control.cast()));
+                for index in 0..octets / size_of::<RawFd>() {
+                    let number = data.cast::<RawFd>().add(index).read_unaligned();
+                    taken.push(OwnedFd::from_raw_fd(number));
+                }
+            }
+            control = libc::CMSG_NXTHDR(header, control);
+        }
+    }
+    taken
+}
+
+fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}
@@ -236,6 +282,55 @@ mod tests {
         send(&here, &[0; 32], &[], true).unwrap();
         let error = receive(&there, &mut [0; 16], true).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    /// Sends a message with this many copies of one end of a pair; the other end, which sees when all are closed.
+    fn send_copies(to: &OwnedFd, bytes: &[u8], count: usize) -> OwnedFd {
+        let (passed, kept) = pair().unwrap();
+        send(to, bytes, &vec![passed.as_fd(); count], true).unwrap();
+        kept
+    }
+
+    fn assert_all_closed(kept: &OwnedFd) {
+        assert_eq!(receive(kept, &mut [0; 1], false).unwrap().length, 0, "a descriptor is left open");
+    }
+
+    #[test]
+    fn a_message_with_too_many_descriptors_is_ignored_and_not_the_end() {
+        // Design, section 2: nothing that another role sends ends the monitor, nor its line to that role.
+        let (here, there) = pair().unwrap();
+        for count in [MOST_DESCRIPTORS + 1, 30, 253] {
+            let kept = send_copies(&here, b"x", count);
+            send(&here, b"next", &[], true).unwrap();
+            let error = receive(&there, &mut [0; 16], false).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{count} descriptors");
+            assert_all_closed(&kept);
+            assert_eq!(receive(&there, &mut [0; 16], false).unwrap().length, 4);
+        }
+    }
+
+    #[test]
+    fn descriptors_that_came_with_a_cut_message_are_closed() {
+        // The kernel installs as many as fit, or as the limit of descriptors allows, and cuts the rest off.
+        let (here, there) = pair().unwrap();
+        let kept = send_copies(&here, b"x", 3);
+        let mut room = [0; 3];
+        let error = receive_with_room(&there, &mut [0; 16], &mut room, false).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert_all_closed(&kept);
+        let kept = send_copies(&here, &[0; 32], 2);
+        assert_eq!(receive(&there, &mut [0; 16], false).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_all_closed(&kept);
+    }
+
+    #[test]
+    fn descriptors_without_an_octet_are_not_the_end() {
+        let (here, there) = pair().unwrap();
+        let kept = send_copies(&here, b"", 1);
+        assert_eq!(receive(&there, &mut [0; 16], false).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_all_closed(&kept);
+        drop(here);
+        assert_eq!(receive(&there, &mut [0; 16], false).unwrap().length, 0);
     }
 
     #[test]
