@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod common;
+#[path = "support/said.rs"]
+mod said;
 #[path = "support/terminal.rs"]
 mod terminal;
 
@@ -11,12 +13,12 @@ use common::world::uid;
 use common::{Client, PASSWORD, World, isolated, machine, programs_or_skip};
 use md5::{Digest, Md5};
 use nix::unistd::geteuid;
+use said::{Said, run};
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 const MAILAUTH: &str = env!("CARGO_BIN_EXE_mailauth");
 
@@ -31,42 +33,6 @@ const SECRET: &str = "tanstaaf";
 const KEY: &str = "/run/lib/keys/mailauth.key";
 const AUTH: &str = "/run/lib/poptools/auth";
 const DATABASE: &str = "/run/lib/poptools/auth/mailauth.db";
-
-/// What a program said: its exit status, standard output and standard error.
-#[derive(Debug)]
-struct Said {
-    status: i32,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    #[track_caller]
-    fn well(self) -> String {
-        assert_eq!(self.status, 0, "{self:?}");
-        self.out
-    }
-
-    /// Whether it ended with this status and these words on stderr, and nothing on stdout.
-    #[track_caller]
-    fn refused(&self, status: i32, words: &str) {
-        assert!(
-            self.status == status && self.err.contains(words) && self.out.is_empty(),
-            "{status} {words}: {self:?}"
-        );
-        assert!(self.err.starts_with("mailauth: "), "{self:?}");
-    }
-}
-
-fn run(mut command: Command, input: &str) -> Said {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    // A program that reads nothing may be gone already.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said { status: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
-}
 
 fn mode(path: &str) -> (u32, u32) {
     let found = fs::symlink_metadata(path).unwrap_or_else(|why| panic!("{path}: {why}"));
@@ -249,6 +215,7 @@ fn apop_logs_in_with_the_secret_alone() {
         let Some((mut client, challenge)) = site.challenged() else { return };
         client.ok(&apop("ann", &challenge, SECRET));
         assert!(client.ok("STAT").starts_with("+OK 2 "));
+        nothing_of_the_secrets_is_in(&site.0.session(&client, "ann"));
         client.ok("QUIT");
         site.0.log_line(&["login:", "user=ann", "mechanism=APOP"]);
         let (_, other) = site.challenged().unwrap();
@@ -261,6 +228,16 @@ fn apop_logs_in_with_the_secret_alone() {
         }
         site.0.log_line(&["refused:", "user=bob", "mechanism=APOP", "reason=unknown-user"]);
     });
+}
+
+/// Design, section 2: neither key nor secrets were ever in a session's memory.
+fn nothing_of_the_secrets_is_in(session: &common::processes::Process) {
+    let (memory, key) = (session.memory(), fs::read(KEY).unwrap());
+    let find = |wanted: &[u8]| memory.iter().find_map(|region| region.find(wanted));
+    assert!(find(b"ann").is_some(), "the memory that is searched is the session's");
+    for wanted in [SECRET.as_bytes(), &key[key.len() - 32..], b"SQLite format 3\0", b"poptools key 1\n\0"] {
+        assert_eq!(find(wanted), None, "{}", wanted.escape_ascii());
+    }
 }
 
 /// Virtual users: the maildrop belongs to `auth.virtual_owner`, which is bob here, or to the entry's own ids.
