@@ -82,14 +82,18 @@ _mailauth() {
             return 0
             ;;
         mailauth__subcmd__add)
-            opts="-h --type --stdin --generate --virtual --uid --home --maildrop --config --help"
+            opts="-h --type --label --stdin --generate --virtual --uid --home --maildrop --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --type)
-                    COMPREPLY=($(compgen -W "APOP" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "APOP POP" -- "${cur}"))
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --uid)
@@ -291,7 +295,7 @@ _mailauth() {
             return 0
             ;;
         mailauth__subcmd__remove)
-            opts="-h --type --config --help"
+            opts="-h --type --label --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -299,6 +303,10 @@ _mailauth() {
             case "${prev}" in
                 --type)
                     COMPREPLY=($(compgen -W "APOP POP IMAP" -- "${cur}"))
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --config)

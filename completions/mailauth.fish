@@ -35,7 +35,9 @@ complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "help" -d 'Print t
 complete -c mailauth -n "__fish_mailauth_using_subcommand init" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
 complete -c mailauth -n "__fish_mailauth_using_subcommand init" -l clear -d 'Empty a database that is there already, without asking'
 complete -c mailauth -n "__fish_mailauth_using_subcommand init" -s h -l help -d 'Print help'
-complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l type -d 'What the secret is for' -r -f -a "APOP\t'A secret for APOP; the user cannot log in with PASS any more'"
+complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l type -d 'What the secret is for' -r -f -a "APOP\t'A secret for APOP; the user cannot log in with PASS any more'
+POP\t'An application password for PASS; the system\'s password is not good for it any more'"
+complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l label -d 'Tell several application passwords of a user apart (with --type POP)' -r
 complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l uid -d 'The ids that own the virtual user\'s maildrop [default: those of auth.virtual_owner]' -r
 complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l home -d 'The virtual user\'s home directory [default: that of auth.virtual_owner]' -r -f -a "(__fish_complete_directories)"
 complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l maildrop -d 'The virtual user\'s maildrop [default: maildrop.path]' -r -F
@@ -47,6 +49,7 @@ complete -c mailauth -n "__fish_mailauth_using_subcommand add" -s h -l help -d '
 complete -c mailauth -n "__fish_mailauth_using_subcommand remove" -l type -d 'Remove the secrets of this type alone' -r -f -a "APOP\t'Secrets for APOP'
 POP\t'Application passwords for PASS'
 IMAP\t'Secrets for IMAP servers that read the database'"
+complete -c mailauth -n "__fish_mailauth_using_subcommand remove" -l label -d 'Remove the application password with this label alone' -r
 complete -c mailauth -n "__fish_mailauth_using_subcommand remove" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
 complete -c mailauth -n "__fish_mailauth_using_subcommand remove" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailauth -n "__fish_mailauth_using_subcommand list" -l type -d 'List the secrets of this type alone' -r -f -a "APOP\t'Secrets for APOP'

@@ -230,8 +230,8 @@ fn check_command(line: &str) {
         let name = program.rsplit('/').next().unwrap();
         if program.starts_with('.') {
             assert!(root().join(program).exists(), "README: {program} does not exist");
-        } else if name == "pop3d" {
-            check_options(arguments);
+        } else if let Some((command, _)) = programs().iter().find(|(command, _)| command.get_name() == name) {
+            check_options(command, arguments);
         } else {
             assert!(PROGRAMS.contains(&name), "README: what is {program}?");
         }
@@ -245,13 +245,18 @@ fn check_command(line: &str) {
     }
 }
 
-fn check_options(arguments: &[&str]) {
-    let command = poptools::pop3d_command();
+fn check_options(command: &clap::Command, arguments: &[&str]) {
+    let program = command.get_name();
     for option in arguments.iter().filter_map(|word| word.strip_prefix("--")) {
         let name = option.split('=').next().unwrap();
-        let known = command.get_arguments().any(|argument| argument.get_long() == Some(name));
-        assert!(known || ["help", "version"].contains(&name), "README: pop3d has no --{name}");
+        let known = options(command).any(|argument| argument.get_long() == Some(name));
+        assert!(known || ["help", "version"].contains(&name), "README: {program} has no --{name}");
     }
+    let verb = arguments.first().filter(|_| command.has_subcommands());
+    assert!(
+        verb.is_none_or(|verb| command.find_subcommand(verb).is_some()),
+        "README: {program} {arguments:?}"
+    );
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn refusals_name_cause_and_status() {
         let site = Site::with_ann();
         let long = "x".repeat(129);
         for (line, input, status, words) in [
-            ("add ann --stdin", SECRET, 1, "ann has an APOP entry already"),
+            ("add ann --stdin", SECRET, 1, "ann has such an entry already"),
             ("add nobody-here --stdin", SECRET, 67, "the system has no user nobody-here"),
             ("add root --stdin", SECRET, 67, "root cannot log in"),
             ("add pop3d/x --stdin", SECRET, 65, "is no user name"),
@@ -173,6 +173,7 @@ fn refusals_name_cause_and_status() {
             ("add v --virtual --maildrop mail/v --stdin", SECRET, 65, "no absolute path"),
             ("add v --virtual --home /home/../etc --stdin", SECRET, 65, "no absolute path"),
             ("remove bob", "", 1, "bob has no entry"),
+            ("add ann --label x --stdin", SECRET, 64, "--label is for --type POP"),
             ("remove ann --type POP", "", 1, "ann has no POP entry"),
         ] {
             site.run(line, input).refused(status, words);
@@ -203,6 +204,27 @@ fn an_apop_entry_ends_pass_and_its_removal_brings_it_back() {
         assert!(site.pass("bob", PASSWORD).starts_with("+OK"));
         site.run("remove ann", "").well();
         assert!(site.pass("ann", PASSWORD).starts_with("+OK"));
+    });
+}
+
+/// Application passwords: verifiers, good for PASS in the place of the system's password.
+#[test]
+fn application_passwords_log_in() {
+    isolated(|| {
+        let site = Site::new();
+        site.run("add ann --type pop --label phone --stdin", "for the phone").well();
+        site.run("add ann --type pop --label tablet --stdin", "for the tablet").well();
+        site.run("add ann --type pop --label phone --stdin", SECRET)
+            .refused(1, "the label \"phone\" already");
+        for (password, good) in [("for the phone", true), ("for the tablet", true), (PASSWORD, false)] {
+            assert_eq!(site.pass("ann", password).starts_with("+OK"), good, "{password}");
+        }
+        site.run("remove ann --label phone", "").well();
+        assert_eq!(site.run("list", "").well(), "ann\tPOP\ttablet\tno\tno\n");
+        assert!(site.pass("ann", "for the phone").starts_with("-ERR"));
+        assert!(site.pass("ann", "for the tablet").starts_with("+OK"));
+        site.run("add v --virtual --type POP --stdin", SECRET).well();
+        assert!(site.pass("v", SECRET).starts_with("+OK"), "a virtual user with PASS");
     });
 }
 

@@ -14,7 +14,7 @@ mod tests;
 
 pub(crate) use announce::announced;
 pub(crate) use seal::Key;
-pub(crate) use store::{Added, Material, NewEntry, Owner, Store, User};
+pub(crate) use store::{Added, Listed, Material, NewEntry, Owner, Store, User};
 
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
