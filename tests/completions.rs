@@ -6,14 +6,22 @@ use std::path::Path;
 
 #[test]
 fn completions_are_those_of_the_definitions() {
-    for (shell, name) in [(Shell::Bash, "pop3d.bash"), (Shell::Zsh, "_pop3d"), (Shell::Fish, "pop3d.fish")] {
-        let mut text = Vec::new();
-        generate(shell, &mut poptools::pop3d_command(), "pop3d", &mut text);
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions").join(name);
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::write(&path, &text).unwrap();
+    for (mut command, program) in
+        [(poptools::pop3d_command(), "pop3d"), (poptools::mailauth_command(), "mailauth")]
+    {
+        for (shell, name) in [
+            (Shell::Bash, format!("{program}.bash")),
+            (Shell::Zsh, format!("_{program}")),
+            (Shell::Fish, format!("{program}.fish")),
+        ] {
+            let mut text = Vec::new();
+            generate(shell, &mut command, program, &mut text);
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("completions").join(&name);
+            if std::env::var_os("BLESS").is_some() {
+                std::fs::write(&path, &text).unwrap();
+            }
+            let committed = std::fs::read(&path).unwrap();
+            assert!(committed == text, "{name} is old; BLESS=1 cargo test --test completions writes it anew");
         }
-        let committed = std::fs::read(&path).unwrap();
-        assert!(committed == text, "{name} is old; BLESS=1 cargo test --test completions writes it anew");
     }
 }

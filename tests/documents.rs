@@ -58,29 +58,47 @@ fn document(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|why| panic!("cannot read {name}: {why}"))
 }
 
+/// The programs and their pages.
+fn programs() -> [(clap::Command, &'static str); 2] {
+    [(poptools::pop3d_command(), "man/pop3d.8"), (poptools::mailauth_command(), "man/mailauth.8")]
+}
+
+/// The options of a program and of its verbs.
+fn options(command: &clap::Command) -> impl Iterator<Item = &clap::Arg> {
+    command.get_arguments().chain(command.get_subcommands().flat_map(clap::Command::get_arguments))
+}
+
 #[test]
-fn every_option_stands_in_the_manual_page() {
-    let page = document("man/pop3d.8");
-    let command = poptools::pop3d_command();
-    for argument in command.get_arguments() {
-        let long = argument.get_long().map(|name| format!("Fl -{name}"));
-        let short = argument.get_short().map(|name| format!("Fl {name}"));
-        for flag in long.into_iter().chain(short) {
-            assert!(stands_in(&page, &flag), "man/pop3d.8 does not have `{flag}`");
+fn every_option_and_verb_stands_in_the_manual_page() {
+    for (command, name) in programs() {
+        let page = document(name);
+        for argument in options(&command) {
+            let long = argument.get_long().map(|name| format!("Fl -{name}"));
+            let short = argument.get_short().map(|name| format!("Fl {name}"));
+            for flag in long.into_iter().chain(short) {
+                assert!(stands_in(&page, &flag), "{name} does not have `{flag}`");
+            }
+        }
+        for verb in command.get_subcommands() {
+            assert!(stands_in(&page, &format!("It Cm {}", verb.get_name())), "{name}: {}", verb.get_name());
         }
     }
 }
 
 #[test]
 fn the_manual_page_has_no_option_that_does_not_exist() {
-    let command = poptools::pop3d_command();
-    let longs: BTreeSet<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
-    let built_in = ["help", "version"];
-    for (at, _) in document("man/pop3d.8").match_indices("Fl -") {
-        let page = document("man/pop3d.8");
-        let name: String =
-            page[at + 4..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-        assert!(longs.contains(name.as_str()) || built_in.contains(&name.as_str()), "pop3d has no --{name}");
+    for (command, name) in programs() {
+        let longs: BTreeSet<&str> = options(&command).filter_map(clap::Arg::get_long).collect();
+        let built_in = ["help", "version"];
+        let page = document(name);
+        for (at, _) in page.match_indices("Fl -") {
+            let option: String =
+                page[at + 4..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+            assert!(
+                longs.contains(option.as_str()) || built_in.contains(&option.as_str()),
+                "{name}: --{option}"
+            );
+        }
     }
 }
 
@@ -212,8 +230,8 @@ fn check_command(line: &str) {
         let name = program.rsplit('/').next().unwrap();
         if program.starts_with('.') {
             assert!(root().join(program).exists(), "README: {program} does not exist");
-        } else if name == "pop3d" {
-            check_options(arguments);
+        } else if let Some((command, _)) = programs().iter().find(|(command, _)| command.get_name() == name) {
+            check_options(command, arguments);
         } else {
             assert!(PROGRAMS.contains(&name), "README: what is {program}?");
         }
@@ -227,13 +245,18 @@ fn check_command(line: &str) {
     }
 }
 
-fn check_options(arguments: &[&str]) {
-    let command = poptools::pop3d_command();
+fn check_options(command: &clap::Command, arguments: &[&str]) {
+    let program = command.get_name();
     for option in arguments.iter().filter_map(|word| word.strip_prefix("--")) {
         let name = option.split('=').next().unwrap();
-        let known = command.get_arguments().any(|argument| argument.get_long() == Some(name));
-        assert!(known || ["help", "version"].contains(&name), "README: pop3d has no --{name}");
+        let known = options(command).any(|argument| argument.get_long() == Some(name));
+        assert!(known || ["help", "version"].contains(&name), "README: {program} has no --{name}");
     }
+    let verb = arguments.first().filter(|_| command.has_subcommands());
+    assert!(
+        verb.is_none_or(|verb| command.find_subcommand(verb).is_some()),
+        "README: {program} {arguments:?}"
+    );
 }
 
 #[test]

@@ -161,6 +161,45 @@ pub(super) fn dummy_named(method: &str) -> String {
     format!("{setting}{}${}", ".".repeat(salt), ".".repeat(digest))
 }
 
+/// A hash of a new password by `ENCRYPT_METHOD` of login.defs: SHA-512 and SHA-256 where it says so, else yescrypt.
+///
+/// # Errors
+/// The hash cannot be computed.
+pub(super) fn make(method: &str, password: &[u8], random: &[u8; 16]) -> Result<String, Failure> {
+    let salt = encode(random);
+    let setting = match method.to_ascii_uppercase().as_str() {
+        "SHA512" => format!("$6${}$", salt.get(..16).unwrap_or_default()),
+        "SHA256" => format!("$5${}$", salt.get(..16).unwrap_or_default()),
+        _ => format!("$y$j9T${salt}"),
+    };
+    let computed = match Libcrypt::load() {
+        Some(library) => library.crypt(password, setting.as_bytes()).map(|hash| hash.to_vec()),
+        None => make_without_library(&setting, password, random),
+    };
+    let hash = String::from_utf8(computed.map_err(Failure::System)?).map_err(|_| Failure::Locked)?;
+    // What cannot be verified must not be stored.
+    if verify(hash.as_bytes(), password)? { Ok(hash) } else { Err(Failure::Locked) }
+}
+
+fn make_without_library(setting: &str, password: &[u8], salt: &[u8]) -> io::Result<Vec<u8>> {
+    if !setting.starts_with("$y$") {
+        return pwhash::unix::crypt(password, setting).map(String::into_bytes).map_err(io::Error::other);
+    }
+    let params = "j9T".parse::<Params>().map_err(io::Error::other)?;
+    let hash = Yescrypt::from(params).hash_password_with_salt(password, salt).map_err(io::Error::other)?;
+    Ok(hash.as_str().as_bytes().to_vec())
+}
+
+/// Octets in crypt's base 64, lowest bits first; what [`decode`] reads.
+fn encode(octets: &[u8]) -> String {
+    let mut text = String::with_capacity(octets.len() * 4 / 3 + 1);
+    for group in octets.chunks(3) {
+        let bits = group.iter().rev().fold(0, |bits, octet| bits << 8 | usize::from(*octet));
+        text.extend((0..=group.len()).map(|at| char::from(ALPHABET[bits >> (6 * at) & 63])));
+    }
+    text
+}
+
 /// The scheme of a password field.
 fn find(hash: &[u8]) -> Result<(&'static Scheme, &str), Failure> {
     let hash = std::str::from_utf8(hash).ok().filter(|hash| hash.is_ascii()).ok_or(Failure::Locked)?;

@@ -13,7 +13,7 @@ pub(crate) use announce::{Announced, announced, challenge};
 pub(crate) use mailauth::virtual_owner;
 
 use crate::config::{Config, Source};
-use crate::error::Error;
+use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use crate::sys;
 use std::fmt;
@@ -127,6 +127,21 @@ pub(crate) fn verify(config: &Config, user: Option<&str>, proof: Proof<'_>) -> V
     }
     drop(slot);
     finding.verdict
+}
+
+/// A verifier for a new password, of the scheme that the site's passwords have (`ENCRYPT_METHOD` of login.defs).
+///
+/// # Errors
+/// The hash cannot be computed.
+pub(crate) fn password_hash(password: &Secret) -> Result<Secret> {
+    let failed = |cause| Error::io("cannot compute a password hash", cause);
+    let mut random = [0; 16];
+    sys::random::fill(&mut random).map_err(failed)?;
+    match crypt::make(&unix::encrypt_method(), password.expose(), &random) {
+        Ok(hash) => Ok(Secret::new(hash.into_bytes())),
+        Err(crypt::Failure::System(cause)) => Err(failed(cause)),
+        Err(_) => Err(Error::new(Kind::Permanent, "cannot compute a password hash that can be verified")),
+    }
 }
 
 /// The secrets database decides for everybody who has an entry in it, wherever it stands among the sources: otherwise a user with

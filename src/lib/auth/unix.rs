@@ -91,7 +91,7 @@ pub(super) fn accepted(name: &str, user: User) -> Account {
 }
 
 /// `ENCRYPT_METHOD` of login.defs; empty when it is not there.
-fn encrypt_method() -> String {
+pub(super) fn encrypt_method() -> String {
     let text = std::fs::read_to_string(LOGIN_DEFS).unwrap_or_default();
     let method = text.lines().find_map(|line| {
         let mut words = line.split_whitespace();

@@ -50,6 +50,10 @@ pub(crate) struct Add {
     #[arg(long = "type", value_enum, ignore_case = true, default_value = "APOP", value_name = "TYPE")]
     pub(crate) kind: NewType,
 
+    /// Tell several application passwords of a user apart (with --type POP)
+    #[arg(long, value_name = "LABEL", value_parser = label)]
+    pub(crate) label: Option<String>,
+
     /// Read the secret from standard input, one line
     #[arg(long, conflicts_with = "generate")]
     pub(crate) stdin: bool,
@@ -81,6 +85,9 @@ pub(crate) enum NewType {
     /// A secret for APOP; the user cannot log in with PASS any more
     #[value(name = "APOP")]
     Apop,
+    /// An application password for PASS; the system's password is not good for it any more
+    #[value(name = "POP")]
+    Pop,
 }
 
 /// `mailauth remove`
@@ -92,6 +99,10 @@ pub(crate) struct Remove {
     /// Remove the secrets of this type alone
     #[arg(long = "type", value_enum, ignore_case = true, value_name = "TYPE")]
     pub(crate) kind: Option<AnyType>,
+
+    /// Remove the application password with this label alone
+    #[arg(long, value_name = "LABEL", value_parser = label)]
+    pub(crate) label: Option<String>,
 }
 
 /// `mailauth list`
@@ -135,6 +146,15 @@ where
     T: Into<OsString> + Clone,
 {
     Ok(Options::try_parse_from(args)?)
+}
+
+/// What fits into a column.
+fn label(text: &str) -> Result<String, String> {
+    if (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err("a label has 1 to 64 characters and none that control a terminal".to_owned())
+    }
 }
 
 /// `1000` or `1000:100`; the group is the user's own, with the same number, unless named. Root's are refused.
@@ -190,7 +210,8 @@ mod tests {
             "add",
             "add ann secret",
             "add ann --type PAM",
-            "add ann --type POP",
+            "add ann --type IMAP",
+            "add ann --type POP --label \u{1b}",
             "add ann --stdin --generate",
             "add ann --uid 5000",
             "add ann --virtual --uid 0",

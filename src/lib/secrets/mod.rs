@@ -14,16 +14,16 @@ mod tests;
 
 pub(crate) use announce::announced;
 pub(crate) use seal::Key;
-pub(crate) use store::{Added, Material, NewEntry, Owner, Store, User};
+pub(crate) use store::{Added, Listed, Material, NewEntry, Owner, Store, User};
 
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use crate::sys::privileges::{self, Ids};
 use std::fmt;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The system user that owns database and key.
@@ -213,11 +213,16 @@ fn parent(path: &Path) -> Result<&Path> {
     path.parent().ok_or_else(|| refused(format!("{} is no name of a file", path.display())))
 }
 
+/// Makes what is missing on the way, with this mode whatever the mask for new files is.
 fn make_directories(path: &Path, mode: u32) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
+    if let Some(above) = path.parent() {
+        make_directories(above, mode)?;
+    }
+    let made = DirBuilder::new().mode(mode).create(path);
+    let made = made.and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(mode)));
     made.map_err(|cause| failed("make", path, cause))
 }
 

@@ -56,7 +56,7 @@ pub(crate) enum Material<'a> {
     /// The secret itself, sealed: APOP and IMAP.
     Sealed(&'a Secret),
     /// A verifier in crypt(3)'s form: POP.
-    Verifier(&'a str),
+    Verifier(&'a Secret),
 }
 
 /// An entry to add.
@@ -262,7 +262,7 @@ impl Store {
             match SecretType::parse(row.get_ref(0)?.as_str()?) {
                 Some(SecretType::Apop) => user.apop = row.get(1)?,
                 Some(SecretType::Pop) => {
-                    user.passwords.push(Secret::new(row.get::<_, String>(2)?.into_bytes()))
+                    user.passwords.push(Secret::new(row.get::<_, String>(2)?.into_bytes()));
                 }
                 // For other programs.
                 Some(SecretType::Imap) | None => {}
@@ -315,10 +315,10 @@ impl Store {
     pub(crate) fn add(&mut self, key: &Key, new: &NewEntry<'_>) -> Result<Added> {
         let (sealed, verifier) = match new.material {
             Material::Sealed(secret) => (Some(key.seal(new.user, new.kind, secret)?), None),
-            Material::Verifier(text) => (None, Some(text)),
+            Material::Verifier(hash) => (None, Some(String::from_utf8_lossy(hash.expose()))),
         };
         let (now, key_id) = (i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX), *key.id());
-        let outcome = self.write(|transaction, mechanisms| {
+        self.write(|transaction, mechanisms| {
             let current: Vec<u8> = transaction.query_row("SELECT key_id FROM meta", [], |row| row.get(0))?;
             if current != key_id {
                 return Ok(Err(Error::new(Kind::Temporary, "the key was changed meanwhile; try again")));
@@ -334,19 +334,23 @@ impl Store {
             )?;
             let first = new.kind == SecretType::Apop && mechanisms.is_empty();
             Ok(Ok(if added == 1 { Added::Yes { first } } else { Added::Exists }))
-        })?;
-        outcome
+        })?
     }
 
-    /// Removes all entries of a user, or those of one type; how many. A user without entries is forgotten, unless locked.
+    /// Removes all entries of a user, or those of one type or label; how many. A user without entries is forgotten, unless locked.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn remove(&mut self, name: &str, kind: Option<SecretType>) -> Result<usize> {
+    pub(crate) fn remove(
+        &mut self,
+        name: &str,
+        kind: Option<SecretType>,
+        label: Option<&str>,
+    ) -> Result<usize> {
         self.write(|transaction, _| {
             let removed = transaction.execute(
-                "DELETE FROM entry WHERE user = (SELECT id FROM user WHERE name = ?1) AND (?2 IS NULL OR type = ?2)",
-                params![name, kind.map(SecretType::as_str)],
+                "DELETE FROM entry WHERE user = (SELECT id FROM user WHERE name = ?1) AND (?2 IS NULL OR type = ?2) AND (?3 IS NULL OR label = ?3)",
+                params![name, kind.map(SecretType::as_str), label],
             )?;
             transaction.execute(
                 "DELETE FROM user WHERE name = ?1 AND NOT locked AND NOT EXISTS (SELECT 1 FROM entry WHERE user = user.id)",

@@ -91,8 +91,8 @@ fn what_is_added_is_found_listed_and_removed() {
     };
     assert_eq!(site.open().list(Some(SecretType::Apop)).unwrap()[0], entry);
     assert!(site.open().list(Some(SecretType::Pop)).unwrap().is_empty());
-    assert_eq!(site.open().remove("ann", Some(SecretType::Pop)).unwrap(), 0);
-    assert_eq!(site.open().remove("ann", None).unwrap(), 1);
+    assert_eq!(site.open().remove("ann", Some(SecretType::Pop), None).unwrap(), 0);
+    assert_eq!(site.open().remove("ann", None, None).unwrap(), 1);
     assert!(site.open().user("ann").unwrap().is_none(), "no row is left");
 }
 
@@ -103,13 +103,16 @@ fn application_passwords_have_labels() {
     let mut store = site.open();
     let key = store.key(&site.places).unwrap();
     for (label, verifier) in [("phone", "$6$a$b"), ("tablet", "$6$c$d")] {
-        let material = Material::Verifier(verifier);
+        let verifier = secret(verifier);
+        let material = Material::Verifier(&verifier);
         let new = NewEntry { user: "ann", owner: None, kind: SecretType::Pop, label, material };
         assert_eq!(store.add(&key, &new).unwrap(), Added::Yes { first: false });
         assert_eq!(store.add(&key, &new).unwrap(), Added::Exists);
     }
     assert_eq!(store.user("ann").unwrap().unwrap().passwords, [secret("$6$a$b"), secret("$6$c$d")]);
     assert!(site.announced().is_empty(), "no mechanism is of use to her");
+    assert_eq!(store.remove("ann", None, Some("phone")).unwrap(), 1);
+    assert_eq!(store.user("ann").unwrap().unwrap().passwords, [secret("$6$c$d")]);
 }
 
 #[test]
@@ -123,7 +126,8 @@ fn virtual_users_keep_their_places() {
     assert_eq!(site.open().user("w").unwrap().unwrap().owner, Some(Owner::default()));
     let mut store = site.open();
     let key = store.key(&site.places).unwrap();
-    let material = Material::Verifier("$6$a$b");
+    let verifier = secret("$6$a$b");
+    let material = Material::Verifier(&verifier);
     let new = NewEntry { user: "w", owner: None, kind: SecretType::Pop, label: "", material };
     assert!(store.add(&key, &new).is_err(), "one user is not of both sorts");
 }
@@ -137,13 +141,13 @@ fn the_flag_file_follows_every_change() {
     site.add("ann", "secret of ann").unwrap();
     assert_eq!(site.announced(), ["APOP"]);
     site.sql("UPDATE user SET locked = 1");
-    site.open().remove("nobody", None).unwrap();
+    site.open().remove("nobody", None, None).unwrap();
     assert!(site.announced().is_empty(), "a locked user can use nothing");
     site.sql("UPDATE user SET locked = 0");
     site.add("bob", "secret of bob").unwrap();
-    site.open().remove("ann", None).unwrap();
+    site.open().remove("ann", None, None).unwrap();
     assert_eq!(site.announced(), ["APOP"]);
-    site.open().remove("bob", None).unwrap();
+    site.open().remove("bob", None, None).unwrap();
     assert!(site.announced().is_empty());
     let mut names: Vec<String> = fs::read_dir(site.directory.path().join("auth"))
         .unwrap()

@@ -1,12 +1,13 @@
 //! `mailauth add`: a new secret for a user.
 
-use super::{CONFIG_FILE, DATA, Failure, IO, NO, NO_USER, Outcome};
+use super::{CONFIG_FILE, DATA, Failure, IO, NO, NO_USER, Outcome, USAGE};
+use crate::auth;
 use crate::cli::mailauth::{Add, NewType};
 use crate::config::{Announce, Config};
 use crate::error::Error;
 use crate::protocol::name::UserName;
 use crate::secret::Secret;
-use crate::secrets::{self, Added, Material, NewEntry, Owner, Places, SecretType, Store};
+use crate::secrets::{self, Added, Listed, Material, NewEntry, Owner, Places, SecretType, Store};
 use crate::sys::random;
 use crate::ui::{self, Refusal};
 use std::io;
@@ -38,7 +39,7 @@ pub(super) fn owner(options: &Add, config: &Config) -> Result<Option<Owner>, Fai
 fn virtual_owner(options: &Add, config: &Config) -> Result<Owner, Failure> {
     if options.uid.is_none() {
         // Fails where such a user could not log in.
-        crate::auth::virtual_owner(config)?;
+        auth::virtual_owner(config)?;
     }
     for path in [&options.home, &options.maildrop].into_iter().flatten() {
         if !is_plain(path) {
@@ -60,33 +61,53 @@ fn is_plain(path: &Path) -> bool {
 
 /// Asks for the secret and stores it.
 pub(super) fn run(options: &Add, config: &Config, places: &Places, owner: Option<&Owner>) -> Outcome {
-    let user = options.user.as_str();
-    let NewType::Apop = options.kind;
+    let (user, label) = (options.user.as_str(), options.label.as_deref().unwrap_or_default());
+    let kind = match options.kind {
+        NewType::Apop if !label.is_empty() => return Err(Failure::new(USAGE, "--label is for --type POP")),
+        NewType::Apop => SecretType::Apop,
+        NewType::Pop => SecretType::Pop,
+    };
     let mut store = Store::open(places)?;
     let key = store.key(places)?;
-    let exists =
-        || Failure::new(NO, format!("{user} has an APOP entry already; mailauth remove {user} removes it"));
+    let is_same = |entry: &Listed| entry.user == user && entry.label == label;
     // Before anybody types a secret for nothing.
-    if store.user(user)?.is_some_and(|found| found.apop.is_some()) {
-        return Err(exists());
+    if store.list(Some(kind))?.iter().any(is_same) {
+        return Err(exists(user, kind, label));
     }
     let secret = secret(options)?;
     if let Some(fault) = secrets::fault(user, &secret) {
         return Err(Failure::new(DATA, format!("{fault}; nothing was changed")));
     }
-    let material = Material::Sealed(&secret);
-    let new = NewEntry { user, owner, kind: SecretType::Apop, label: "", material };
-    let Added::Yes { first } = store.add(&key, &new)? else { return Err(exists()) };
+    let verifier;
+    let material = if kind == SecretType::Pop {
+        verifier = auth::password_hash(&secret)?;
+        Material::Verifier(&verifier)
+    } else {
+        Material::Sealed(&secret)
+    };
+    let Added::Yes { first } = store.add(&key, &NewEntry { user, owner, kind, label, material })? else {
+        return Err(exists(user, kind, label));
+    };
     if options.generate {
         ui::say(&format!("{}\n", String::from_utf8_lossy(secret.expose())))?;
     }
     if first && config.auth.announce == Announce::Auto {
-        ui::complain(&format!(
-            "mailauth: APOP is announced from now on; clients that take the strongest mechanism and then give up \
-             (curl) cannot log in users without an entry; announce = [] in [auth] of {CONFIG_FILE} helps them\n"
-        ));
+        ui::complain(&format!("mailauth: {ANNOUNCED} {CONFIG_FILE} helps them\n"));
     }
     Ok(())
+}
+
+/// Said when the first entry makes the server announce a mechanism.
+const ANNOUNCED: &str = "APOP is announced from now on; clients that take the strongest mechanism and then give up (curl) \
+                         cannot log in users without an entry; announce = [] in [auth] of";
+
+fn exists(user: &str, kind: SecretType, label: &str) -> Failure {
+    let hint = format!("mailauth remove --type {kind} {user} removes it");
+    if label.is_empty() {
+        Failure::new(NO, format!("{user} has such an entry already; {hint}"))
+    } else {
+        Failure::new(NO, format!("{user} has an entry with the label \"{label}\" already; {hint}"))
+    }
 }
 
 fn secret(options: &Add) -> Result<Secret, Failure> {

@@ -9,6 +9,9 @@ use crate::ui;
 /// Makes what is missing. A database that is there is emptied only after a `y`, or with `--clear`.
 pub(super) fn run(options: &Init, places: &Places) -> Outcome {
     let owner = secrets::owner()?;
+    if owner.is_none() {
+        super::become_owner(places)?;
+    }
     let shown = places.database.display();
     let there = places.database_exists()? && !is_empty_file(places);
     if there && !options.clear {
@@ -20,9 +23,6 @@ pub(super) fn run(options: &Init, places: &Places) -> Outcome {
                 return Err(Failure::new(NO, format!("{shown} is there already; init --clear empties it")));
             }
         }
-    }
-    if owner.is_none() {
-        super::become_owner(places)?;
     }
     let prepared = secrets::prepare(places, owner.as_ref());
     if let (Err(error), None) = (&prepared, &owner) {

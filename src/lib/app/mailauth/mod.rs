@@ -20,6 +20,9 @@ use std::process::ExitCode;
 /// Nothing was done, and asking again does not help: the entry is there already, or there is none.
 const NO: u8 = 1;
 
+/// `EX_USAGE`: options that do not go together.
+const USAGE: u8 = 64;
+
 /// `EX_DATAERR`: a name or a secret breaks the rules.
 const DATA: u8 = 65;
 

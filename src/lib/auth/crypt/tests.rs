@@ -228,3 +228,27 @@ proptest! {
         prop_assert!(!verify_with(libcrypt, &hash, PASSWORD).unwrap_or(false));
     }
 }
+
+/// Issue "mailauth": application passwords are kept as verifiers of the site's scheme.
+#[test]
+fn new_hashes_verify_and_are_never_the_same() {
+    for (method, prefix) in [("YESCRYPT", "$y$j9T$"), ("", "$y$j9T$"), ("sha512", "$6$"), ("SHA256", "$5$")] {
+        let hash = make(method, b"a good secret", &[0xa7; 16]).unwrap();
+        assert!(hash.starts_with(prefix), "{method}: {hash}");
+        assert!(
+            verify(hash.as_bytes(), b"a good secret").unwrap()
+                && !verify(hash.as_bytes(), b"another").unwrap()
+        );
+        assert_ne!(hash, make(method, b"a good secret", &[0xa6; 16]).unwrap(), "{method}: the salt counts");
+        let alone = make_without_library(
+            hash.get(..hash.rfind('$').unwrap()).unwrap(),
+            b"a good secret",
+            &[0xa7; 16],
+        );
+        assert_eq!(alone.unwrap(), hash.as_bytes(), "{method}: the same without libcrypt");
+    }
+    let octets: Vec<u8> = (0..=255).collect();
+    for length in 0..octets.len() {
+        assert_eq!(decode(&encode(&octets[..length])).unwrap(), &octets[..length]);
+    }
+}

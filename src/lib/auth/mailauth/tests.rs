@@ -38,7 +38,8 @@ impl Site {
     fn add_password(&self, user: &str, label: &str, verifier: &str) {
         let mut store = Store::open(&self.places).unwrap();
         let key = store.key(&self.places).unwrap();
-        let material = Material::Verifier(verifier);
+        let verifier = secret(verifier);
+        let material = Material::Verifier(&verifier);
         store.add(&key, &NewEntry { user, owner: None, kind: SecretType::Pop, label, material }).unwrap();
     }
 

@@ -1,0 +1,67 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_mailauth_global_optspecs
+    string join \n config= h/help V/version
+end
+
+function __fish_mailauth_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_mailauth_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_mailauth_using_subcommand
+    set -l cmd (__fish_mailauth_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c mailauth -n "__fish_mailauth_needs_command" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailauth -n "__fish_mailauth_needs_command" -s h -l help -d 'Print help'
+complete -c mailauth -n "__fish_mailauth_needs_command" -s V -l version -d 'Print version'
+complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "init" -d 'Make the database and its key'
+complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "add" -d 'Add a secret for a user'
+complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "remove" -d 'Remove the secrets of a user'
+complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "list" -d 'List users and what they have secrets for'
+complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mailauth -n "__fish_mailauth_using_subcommand init" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailauth -n "__fish_mailauth_using_subcommand init" -l clear -d 'Empty a database that is there already, without asking'
+complete -c mailauth -n "__fish_mailauth_using_subcommand init" -s h -l help -d 'Print help'
+complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l type -d 'What the secret is for' -r -f -a "APOP\t'A secret for APOP; the user cannot log in with PASS any more'
+POP\t'An application password for PASS; the system\'s password is not good for it any more'"
+complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l label -d 'Tell several application passwords of a user apart (with --type POP)' -r
+complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l uid -d 'The ids that own the virtual user\'s maildrop [default: those of auth.virtual_owner]' -r
+complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l home -d 'The virtual user\'s home directory [default: that of auth.virtual_owner]' -r -f -a "(__fish_complete_directories)"
+complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l maildrop -d 'The virtual user\'s maildrop [default: maildrop.path]' -r -F
+complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l stdin -d 'Read the secret from standard input, one line'
+complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l generate -d 'Make a secret and print it once'
+complete -c mailauth -n "__fish_mailauth_using_subcommand add" -l virtual -d 'Add a user who is no user of the system'
+complete -c mailauth -n "__fish_mailauth_using_subcommand add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailauth -n "__fish_mailauth_using_subcommand remove" -l type -d 'Remove the secrets of this type alone' -r -f -a "APOP\t'Secrets for APOP'
+POP\t'Application passwords for PASS'
+IMAP\t'Secrets for IMAP servers that read the database'"
+complete -c mailauth -n "__fish_mailauth_using_subcommand remove" -l label -d 'Remove the application password with this label alone' -r
+complete -c mailauth -n "__fish_mailauth_using_subcommand remove" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailauth -n "__fish_mailauth_using_subcommand remove" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailauth -n "__fish_mailauth_using_subcommand list" -l type -d 'List the secrets of this type alone' -r -f -a "APOP\t'Secrets for APOP'
+POP\t'Application passwords for PASS'
+IMAP\t'Secrets for IMAP servers that read the database'"
+complete -c mailauth -n "__fish_mailauth_using_subcommand list" -l format -d 'How to write the list [default: a table on a terminal, else tsv]' -r -f -a "table\t'With a header and lines, for people'
+json\t'A JSON array with an object for each row'
+tsv\t'A line for each row, fields separated by tabs, no header'"
+complete -c mailauth -n "__fish_mailauth_using_subcommand list" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailauth -n "__fish_mailauth_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add remove list help" -f -a "init" -d 'Make the database and its key'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add remove list help" -f -a "add" -d 'Add a secret for a user'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add remove list help" -f -a "remove" -d 'Remove the secrets of a user'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add remove list help" -f -a "list" -d 'List users and what they have secrets for'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add remove list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
