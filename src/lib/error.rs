@@ -29,6 +29,7 @@ pub(crate) struct Error {
     what: String,
     cause: Option<io::Error>,
     told: Cow<'static, str>,
+    fix: Option<String>,
 }
 
 impl Error {
@@ -41,7 +42,7 @@ impl Error {
                 "the maildrop is not available, please tell the administrator"
             }
         };
-        Self { kind, what: what.into(), cause: None, told: told.into() }
+        Self { kind, what: what.into(), cause: None, told: told.into(), fix: None }
     }
 
     /// A failed system call: `what` is verb and object, such as `cannot open /var/mail/ann`. Errors that
@@ -60,6 +61,17 @@ impl Error {
     pub(crate) fn tell(mut self, told: impl Into<Cow<'static, str>>) -> Self {
         self.told = told.into();
         self
+    }
+
+    /// The same error with what to type, or to do, against it.
+    pub(crate) fn with_fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+
+    /// What to type against it, taken out of the sentence.
+    pub(crate) fn take_fix(&mut self) -> Option<String> {
+        self.fix.take()
     }
 
     /// The same error as another kind.
@@ -102,8 +114,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
-        match &self.cause {
-            Some(cause) => write!(f, ": {}", describe(cause)),
+        if let Some(cause) = &self.cause {
+            write!(f, ": {}", describe(cause))?;
+        }
+        match &self.fix {
+            Some(fix) => write!(f, "; {fix}"),
             None => Ok(()),
         }
     }

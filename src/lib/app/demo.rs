@@ -1,13 +1,14 @@
 //! `pop3d --demo`: a throw-away installation, served on loopback: maildrops, users, the secrets database, the same processes and
 //! the same sandbox. It needs no root and no configuration.
 
+use crate::auth;
 use crate::cli::Options;
 use crate::config::{Address, Config};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Log, SessionId, Settings};
 use crate::process::standalone::{self, Plan};
 use crate::secret::Secret;
-use crate::secrets::{self, Owner, Places};
+use crate::secrets::{self, Material, Owner, Places, SecretType};
 use crate::sys::privileges::{self, Ids};
 use crate::sys::process;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -62,8 +63,10 @@ fn serve(scene: &Scene, options: &Options, print: &dyn Fn(&str)) -> Result<()> {
     let places = Places::of(&config);
     secrets::initialise(&places)?;
     let owner = Owner::default();
-    secrets::add_apop(&places, APOP_USER.0, Some(&owner), &Secret::new(APOP_USER.1.into()))?;
-    secrets::add_password(&places, PASS_USER.0, Some(&owner), &Secret::new(PASS_USER.1.into()))?;
+    let (secret, password) = (Secret::new(APOP_USER.1.into()), Secret::new(PASS_USER.1.into()));
+    secrets::add(&places, APOP_USER.0, Some(&owner), SecretType::Apop, Material::Sealed(&secret))?;
+    let verifier = auth::password_hash(&password)?;
+    secrets::add(&places, PASS_USER.0, Some(&owner), SecretType::Pop, Material::Verifier(&verifier))?;
     let log = Log::open(&Settings {
         debug: options.debug,
         trace: options.trace.as_deref(),

@@ -19,16 +19,19 @@ pub(crate) struct Options {
     #[arg(short, long)]
     pub(crate) statistics: bool,
 
-    /// Append what -d logs to FILE instead of syslog (implies -d)
+    /// Append all lines of the log to FILE; those of -d go there only (implies -d)
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,
 
     /// End a session that waits for a command for SECONDS, 1 to 86400 [default: 600]
-    #[arg(short = 'T', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(defaults::TIMEOUT_SECONDS))]
+    #[arg(
+        short = 'T', long, value_name = "SECONDS", value_hint = ValueHint::Other,
+        value_parser = clap::value_parser!(u64).range(defaults::TIMEOUT_SECONDS)
+    )]
     pub(crate) timeout: Option<u64>,
 
     /// Serve clients on ADDRESS, such as 192.0.2.1:110, [::1]:110 or 110; may be repeated
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
+    #[arg(long, value_name = "ADDRESS", value_hint = ValueHint::Other, value_parser = parse_address)]
     pub(crate) listen: Vec<Address>,
 
     /// Read FILE and not /etc/poptools/pop3d.toml

@@ -1,6 +1,7 @@
 //! The configuration file: TOML, with the place of every error.
 
 use super::check::{self, Fault};
+use super::hint::hint;
 use super::{Config, defaults};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
@@ -75,7 +76,14 @@ fn read(path: Option<&Path>, root: bool) -> Result<Option<(PathBuf, String)>> {
     let name = path.unwrap_or(Path::new(defaults::FILE));
     // Looked at before it is opened: to open a FIFO would block.
     match std::fs::metadata(name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_none() => return Ok(None),
+        // A link that leads nowhere is a file that somebody wanted to be read.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                && path.is_none()
+                && std::fs::symlink_metadata(name).is_err() =>
+        {
+            return Ok(None);
+        }
         Err(error) => return Err(unreadable(name, error)),
         Ok(metadata) if !metadata.is_file() => {
             return Err(Error::new(Kind::Config, format!("{} is not a regular file", name.display())));
@@ -86,6 +94,7 @@ fn read(path: Option<&Path>, root: bool) -> Result<Option<(PathBuf, String)>> {
     let metadata = file.metadata().map_err(|error| unreadable(name, error))?;
     if root {
         only_root_writes(name, &metadata)?;
+        only_root_replaces(name)?;
     }
     let mut text = String::new();
     file.take(defaults::FILE_OCTETS + 1)
@@ -114,7 +123,30 @@ fn only_root_writes(path: &Path, metadata: &Metadata) -> Result<()> {
         return Ok(());
     };
     let path = path.display();
-    Err(Error::new(Kind::Config, format!("{path} {what}; chown root {path} && chmod go-w {path}")))
+    Err(Error::new(Kind::Config, format!("{path} {what}"))
+        .with_fix(format!("chown root {path} && chmod go-w {path}")))
+}
+
+/// So may who can put another file in its place.
+fn only_root_replaces(path: &Path) -> Result<()> {
+    let real = std::fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
+    for above in real.ancestors().skip(1) {
+        let metadata = std::fs::metadata(above).map_err(|error| unreadable(above, error))?;
+        let others = metadata.mode() & 0o022 != 0;
+        // In a directory with the sticky bit others cannot touch what is root's.
+        if metadata.uid() == 0 && (!others || metadata.mode() & 0o1000 != 0) {
+            continue;
+        }
+        let (path, above) = (path.display(), above.display());
+        let why = if metadata.uid() == 0 {
+            format!("others may write the directory {above} (mode {:04o})", metadata.mode() & 0o7777)
+        } else {
+            format!("the directory {above} belongs to uid {}", metadata.uid())
+        };
+        return Err(Error::new(Kind::Config, format!("{path} can be replaced: {why}"))
+            .with_fix(format!("keep it where root alone may write, as in {}", defaults::FILE)));
+    }
+    Ok(())
 }
 
 /// A fault of the text: not TOML, an unknown key, a value of the wrong type.
@@ -124,8 +156,15 @@ fn misread(text: &str, path: &Path, error: &toml::de::Error) -> Error {
         return Error::new(Kind::Config, format!("{}: {message}", path.display()));
     };
     let (line, column) = place(text, offset);
-    let key = key_at(text, line).map(|key| format!("{key}: ")).unwrap_or_default();
-    Error::new(Kind::Config, format!("{}:{line}:{column}: {key}{message}", path.display()))
+    let key = key_at(text, line);
+    let written = text.lines().nth(line - 1).unwrap_or_default();
+    let hint = key.as_deref().and_then(|key| hint(key, written));
+    let key = key.map(|key| format!("{key}: ")).unwrap_or_default();
+    let error = Error::new(Kind::Config, format!("{}:{line}:{column}: {key}{message}", path.display()));
+    match hint {
+        Some(hint) => error.with_fix(hint),
+        None => error,
+    }
 }
 
 /// A fault of a value.

@@ -4,6 +4,7 @@ mod address;
 mod check;
 pub(crate) mod defaults;
 mod file;
+mod hint;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -33,7 +33,7 @@ impl Template {
     ///
     /// # Errors
     /// The text says what is wrong: an unknown placeholder, a brace without its other one, a path that is not
-    /// absolute or has a `..` in it.
+    /// absolute, has a `..` in it, is the same for all users, or names a directory.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let parts = split(text)?;
         match parts.first() {
@@ -46,6 +46,14 @@ impl Template {
         }
         if text.split('/').any(|component| component == "..") || text.contains('\0') {
             return Err(format!("\"{text}\" has .. or NUL in it"));
+        }
+        if !parts.iter().any(|part| matches!(part, Part::User | Part::Home | Part::Local)) {
+            return Err(format!(
+                "\"{text}\" is one mailbox for all; put {{user}}, {{local}} or {{home}} into it"
+            ));
+        }
+        if text.ends_with('/') || parts == [Part::Home] {
+            return Err(format!("\"{text}\" names a directory; the mailbox's own name is missing"));
         }
         Ok(Self { text: text.to_owned(), parts })
     }

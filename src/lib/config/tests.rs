@@ -101,6 +101,33 @@ fn errors_name_file_line_column_and_key() {
     assert!(list.contains(": auth.sources: \"pam\" is not in this version"), "{list}");
 }
 
+/// Who reads an error learns what to write, not only what is wrong (pop3d(8), `--check`).
+#[test]
+fn errors_say_what_to_write() {
+    for (text, fix) in [
+        ("[maildrop]\nlocks = \"fcntl\"", "write locks = [\"fcntl\"]"),
+        ("[maildrop]\nlocks = [fcntl, dotlock]", "write locks = [\"fcntl\", \"dotlock\"]"),
+        ("[listen]\npop3 = 110", "write pop3 = [\"110\"]"),
+        ("[listen]\npop3 = [110]", "write pop3 = [\"110\"]"),
+        ("[log]\nstatistics = yes # please", "write statistics = true"),
+        ("[log]\nstatistics = 0", "write statistics = false"),
+        ("shy = maybe", "write shy = true or shy = false"),
+        ("[auth]\nmin_uid = \"1000\"", "write min_uid = 1000"),
+        ("[limits]\nidle_timeout = 10m", "write idle_timeout = and a whole number without quotes or unit"),
+        ("hostname = pop.example.org", "write hostname = \"pop.example.org\""),
+        ("plaintext = \"always\"", "write plaintext under [auth]"),
+        ("maildrop = \"/var/mail\"", "write [maildrop] on a line of its own, and its keys below it"),
+        ("[limits]\nlocks = []", "write locks under [maildrop]"),
+        ("[auth]\nshy = true", "write shy above the first table, in front of [auth]"),
+    ] {
+        let error = parse(text).expect_err(text);
+        assert!(error.to_string().ends_with(&format!("; {fix}")), "{text}: {error}");
+    }
+    for plain in ["[limits]\nidle_timout = 3", "sandbox = \"no\"", "[maildrop]\npath = \"/a"] {
+        assert_eq!(parse(plain).expect_err(plain).take_fix(), None, "{plain}");
+    }
+}
+
 #[test]
 fn what_later_versions_have_is_an_error_that_says_so() {
     assert!(fault("[auth]\nsources = [\"pam\"]").contains("\"pam\" is not in this version"));
@@ -158,6 +185,12 @@ fn templates_know_their_placeholders() {
     {
         assert!(Template::parse(wrong).is_err(), "{wrong}");
     }
+    for one in ["/var/mail", "/var/mail/{domain}", "/var/mail/{user:1}/{user:2}"] {
+        assert!(Template::parse(one).unwrap_err().contains("one mailbox for all"), "{one}");
+    }
+    for directory in ["/var/mail/{user}/", "{home}/", "{home}"] {
+        assert!(Template::parse(directory).unwrap_err().contains("names a directory"), "{directory}");
+    }
     let expand = |text: &str, user: &str| {
         Template::parse(text).unwrap().expand(user, Path::new("/home/ann")).to_str().unwrap().to_owned()
     };
@@ -206,6 +239,13 @@ fn root_refuses_a_file_that_others_may_write() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
     assert!(Config::load(Some(&path)).unwrap_err().to_string().contains("belongs to uid 65534"));
+    std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+    for (mode, good) in [(0o777, false), (0o775, false), (0o1777, true), (0o755, true)] {
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        let read = Config::load(Some(&path)).map_err(|error| error.to_string());
+        assert_eq!(read.is_ok(), good, "who can replace the file: {mode:o}: {read:?}");
+        assert!(read.err().is_none_or(|error| error.contains("can be replaced")));
+    }
 }
 
 proptest::proptest! {

@@ -5,11 +5,11 @@ use memchr::memchr2;
 /// Where the decoder stands in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
-    /// At the begin of a line.
+    /// At the beginning of a line.
     Start,
     /// Behind a `.` that begins a line.
     Dot,
-    /// Behind `.` and CR at the begin of a line.
+    /// Behind `.` and CR at the beginning of a line.
     DotCr,
     /// In the text.
     Text,

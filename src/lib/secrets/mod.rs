@@ -160,44 +160,22 @@ pub(crate) fn initialise(places: &Places) -> Result<()> {
     create(places, false)
 }
 
-/// Adds an APOP secret without asking anybody, as `pop3d --demo` does. With an `owner` the user is no system user.
+/// Adds an entry without asking anybody, as `pop3d --demo` does. With an `owner` the user is no system user.
 ///
 /// # Errors
-/// The secret breaks the rules, the user has an entry, or the database or key cannot be used.
-pub(crate) fn add_apop(places: &Places, user: &str, owner: Option<&Owner>, secret: &Secret) -> Result<()> {
-    if let Some(fault) = fault(user, secret) {
-        return Err(refused(fault));
-    }
-    let mut store = Store::open(places)?;
-    let key = store.key(places)?;
-    let material = Material::Sealed(secret);
-    match store.add(&key, &NewEntry { user, owner, kind: SecretType::Apop, label: "", material })? {
-        Added::Yes { .. } => Ok(()),
-        Added::Exists => Err(refused(format!("{user} has an APOP entry already"))),
-    }
-}
-
-/// Adds a password for PASS in the same way; a verifier of it is kept.
-///
-/// # Errors
-/// As [`add_apop`].
-pub(crate) fn add_password(
+/// The user has such an entry, or the database or key cannot be used.
+pub(crate) fn add(
     places: &Places,
     user: &str,
     owner: Option<&Owner>,
-    secret: &Secret,
+    kind: SecretType,
+    material: Material<'_>,
 ) -> Result<()> {
-    if let Some(fault) = fault(user, secret) {
-        return Err(refused(fault));
-    }
-    let verifier = pwhash::sha512_crypt::hash(secret.expose())
-        .map_err(|cause| refused(format!("cannot make a verifier of the password: {cause}")))?;
     let mut store = Store::open(places)?;
     let key = store.key(places)?;
-    let material = Material::Verifier(&verifier);
-    match store.add(&key, &NewEntry { user, owner, kind: SecretType::Pop, label: "", material })? {
+    match store.add(&key, &NewEntry { user, owner, kind, label: "", material })? {
         Added::Yes { .. } => Ok(()),
-        Added::Exists => Err(refused(format!("{user} has such an entry already"))),
+        Added::Exists => Err(refused(format!("{user} has an entry of type {kind} already"))),
     }
 }
 

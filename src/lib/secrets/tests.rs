@@ -42,7 +42,7 @@ impl Site {
     }
 
     fn add(&self, user: &str, secret: &str) -> Result<()> {
-        add_apop(&self.places, user, None, &self::secret(secret))
+        add(&self.places, user, None, SecretType::Apop, Material::Sealed(&self::secret(secret)))
     }
 
     fn sql(&self, text: &str) {
@@ -120,9 +120,23 @@ fn virtual_users_keep_their_places() {
     let site = Site::new();
     let owner =
         Owner { ids: Some((5000, 100)), home: Some("/home/v".into()), maildrop: Some("/mail/v".into()) };
-    add_apop(&site.places, "v@example.org", Some(&owner), &secret("secret of v")).unwrap();
+    add(
+        &site.places,
+        "v@example.org",
+        Some(&owner),
+        SecretType::Apop,
+        Material::Sealed(&secret("secret of v")),
+    )
+    .unwrap();
     assert_eq!(site.open().user("v@example.org").unwrap().unwrap().owner, Some(owner));
-    add_apop(&site.places, "w", Some(&Owner::default()), &secret("secret of w")).unwrap();
+    add(
+        &site.places,
+        "w",
+        Some(&Owner::default()),
+        SecretType::Apop,
+        Material::Sealed(&secret("secret of w")),
+    )
+    .unwrap();
     assert_eq!(site.open().user("w").unwrap().unwrap().owner, Some(Owner::default()));
     let mut store = site.open();
     let key = store.key(&site.places).unwrap();

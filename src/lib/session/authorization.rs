@@ -95,7 +95,7 @@ pub struct Authorization {
 }
 
 impl Authorization {
-    /// The machine at the begin of a connection.
+    /// The machine at the beginning of a connection.
     pub fn new(mut setup: Setup) -> Self {
         setup.challenge =
             setup.challenge.map(|challenge| format!("<{}>", challenge.trim_matches(['<', '>'])));
@@ -129,7 +129,7 @@ impl Authorization {
         self.setup.plaintext_allowed
     }
 
-    /// The verdict was no, or could not be found: back to the begin, with this reply.
+    /// The verdict was no, or could not be found: back to the beginning, with this reply.
     pub fn refused(&mut self, reply: Reply) -> Effect {
         self.user = None;
         self.refusals += 1;

@@ -21,7 +21,8 @@ impl Site {
         let places = Places { database: path.join("auth/mailauth.db"), key: path.join("mailauth.key") };
         secrets::initialise(&places).unwrap();
         let site = Self { _directory: directory, places };
-        secrets::add_apop(&site.places, "mrose", None, &secret(SECRET)).unwrap();
+        secrets::add(&site.places, "mrose", None, SecretType::Apop, Material::Sealed(&secret(SECRET)))
+            .unwrap();
         site
     }
 
