@@ -78,7 +78,7 @@ fn what_is_added_is_found_listed_and_removed() {
     let again = site.add("ann", "another one").unwrap_err().to_string();
     assert_eq!(
         (again.as_str(), site.apop("ann").unwrap().expose()),
-        ("ann has an APOP entry already", &b"secret of ann"[..])
+        ("ann has an entry of type APOP already", &b"secret of ann"[..])
     );
     let names: Vec<String> = site.open().list(None).unwrap().into_iter().map(|entry| entry.user).collect();
     assert_eq!(names, ["ann", "bob"]);
