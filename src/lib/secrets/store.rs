@@ -311,7 +311,7 @@ impl Store {
     /// Adds an entry. The key has been taken from [`Store::key`]; when it was changed meanwhile, nothing is added.
     ///
     /// # Errors
-    /// The user is a system user in the database and not here, or the other way round; or the system's.
+    /// The user has entries of the other sort, system or virtual; or the system's.
     pub(crate) fn add(&mut self, key: &Key, new: &NewEntry<'_>) -> Result<Added> {
         let (sealed, verifier) = match new.material {
             Material::Sealed(secret) => (Some(key.seal(new.user, new.kind, secret)?), None),
@@ -324,12 +324,14 @@ impl Store {
                 return Ok(Err(Error::new(Kind::Temporary, "the key was changed meanwhile; try again")));
             }
             let Some(user) = user_row(transaction, new)? else {
-                let what = format!("{} is a system user here and not there, or not here and there", new.user);
+                let (user, sort) = (new.user, if new.owner.is_some() { "system" } else { "virtual" });
+                let what =
+                    format!("{user} has entries as a {sort} user: mailauth remove {user} removes them");
                 return Ok(Err(refused(what)));
             };
             let added = transaction.execute(
-                "INSERT OR IGNORE INTO entry (user, type, label, sealed, verifier, made, changed) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+                "INSERT INTO entry (user, type, label, sealed, verifier, made, changed) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (user, type, label) DO NOTHING",
                 params![user, new.kind.as_str(), new.label, sealed, verifier, now],
             )?;
             let first = new.kind == SecretType::Apop && mechanisms.is_empty();
@@ -395,7 +397,8 @@ fn user_row(transaction: &Transaction<'_>, new: &NewEntry<'_>) -> rusqlite::Resu
     let text = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
     let is_virtual = new.owner.is_some();
     transaction.execute(
-        "INSERT OR IGNORE INTO user (name, virtual, uid, gid, home, maildrop) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO user (name, virtual, uid, gid, home, maildrop) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+         ON CONFLICT (name) DO NOTHING",
         params![new.user, is_virtual, uid, gid, text(&owner.home), text(&owner.maildrop)],
     )?;
     let found = transaction

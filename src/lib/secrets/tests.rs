@@ -143,7 +143,8 @@ fn virtual_users_keep_their_places() {
     let verifier = secret("$6$a$b");
     let material = Material::Verifier(&verifier);
     let new = NewEntry { user: "w", owner: None, kind: SecretType::Pop, label: "", material };
-    assert!(store.add(&key, &new).is_err(), "one user is not of both sorts");
+    let error = store.add(&key, &new).unwrap_err().to_string();
+    assert_eq!(error, "w has entries as a virtual user: mailauth remove w removes them");
 }
 
 /// Design, section 3: what is announced is what some entry can use.
