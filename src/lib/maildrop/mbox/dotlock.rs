@@ -109,8 +109,8 @@ impl Dotlocks<'_> {
         if !try_lock(&file)? {
             return Ok(None);
         }
-        // Others may read who has the lock.
-        set_mode(&file, 0o644)?;
+        // Others may read who has the lock; where that cannot be said, it is a lock all the same.
+        let _ = set_mode(&file, 0o644);
         match writeln!(file, "{}\n{}", std::process::id(), SIGNATURE.escape_ascii()) {
             // The name is the lock; without room for the content it locks as well.
             Err(error) if !cannot_be_made(&error) => return Err(error),
@@ -167,25 +167,28 @@ impl Dotlocks<'_> {
 
     /// Removes a dotlock whose holder is gone; false when it stands.
     fn remove_stale(&self, found: &Status, leftover: &mut bool) -> bool {
-        let name = self.name();
-        if found.kind == FileKind::Regular
-            && found.uid == self.uid
-            && let Ok(file) = self.directory.open_file(&name)
-            && is_ours(&content(&file))
-        {
-            // Whoever holds the kernel lock may remove it: two that find it stale cannot both do.
-            let removed = matches!(try_lock(&file), Ok(true))
-                && self.still_names(&file)
-                && self.directory.remove(&name).unwrap_or(false);
-            *leftover |= removed;
-            return removed;
+        let regular = found.kind == FileKind::Regular;
+        let file = regular.then(|| self.directory.open_file(&self.name()).ok()).flatten();
+        let ours = found.uid == self.uid && file.as_ref().is_some_and(|file| is_ours(&content(file)));
+        if !ours && !self.is_forgotten(found) {
+            return false;
         }
-        self.is_forgotten(found)
-            && self
+        let may_remove = match &file {
+            // Whoever holds the kernel lock may remove it: two that find it stale cannot both do, and the second take
+            // away the new lock of the first.
+            Some(file) => {
+                matches!(try_lock(file), Ok(true))
+                    && self.still_names(file)
+                    && (ours || status(file).is_ok_and(|now| now.identity == found.identity))
+            }
+            None => self
                 .directory
-                .status(&name)
-                .is_ok_and(|now| now.is_some_and(|now| now.identity == found.identity))
-            && self.directory.remove(&name).unwrap_or(false)
+                .status(&self.name())
+                .is_ok_and(|now| now.is_some_and(|now| now.identity == found.identity)),
+        };
+        let removed = may_remove && self.directory.remove(&self.name()).unwrap_or(false);
+        *leftover |= ours && removed;
+        removed
     }
 
     fn still_names(&self, file: &File) -> bool {

@@ -245,10 +245,10 @@ impl Local {
 
     /// Gives up the lock on the new mailbox, which has its name by now; what it is.
     fn let_go(&self, new: &File) -> Result<Identity> {
-        let identity = status(new).map_err(|error| self.failed("look at", error))?.identity;
+        let found = status(new);
         // The last descriptor's closing unlocks too, should this fail.
         let _ = unlock(new);
-        Ok(identity)
+        found.map(|found| found.identity).map_err(|error| self.failed("look at", error))
     }
 
     /// A failure that leaves the old mailbox in its place; the client hears what still works.

@@ -181,3 +181,27 @@ fn a_draft_that_a_killed_process_left_is_swept_and_a_live_one_stays() {
     dotlocks.sweep();
     assert_eq!(spool.names(), [name]);
 }
+
+#[test]
+fn of_many_that_find_a_stale_one_a_single_one_takes_it() {
+    const MANY: usize = 4;
+    let spool = Spool::new();
+    for round in 0..200 {
+        spool.foreign("0", 400);
+        let all_tried = std::sync::Barrier::new(MANY);
+        let taken = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..MANY {
+                scope.spawn(|| {
+                    let (found, _) = spool.take();
+                    all_tried.wait();
+                    if let Try::Taken(dotlock) = found {
+                        taken.fetch_add(1, Ordering::SeqCst);
+                        dotlock.release(&spool.directory);
+                    }
+                });
+            }
+        });
+        assert!(taken.into_inner() <= 1, "two holders, round {round}");
+    }
+}
