@@ -14,6 +14,7 @@ pub(crate) mod fault;
 pub(crate) mod machine;
 pub(crate) mod mail;
 pub(crate) mod processes;
+pub(crate) mod site;
 pub(crate) mod trace;
 pub(crate) mod world;
 
@@ -141,6 +142,11 @@ impl Child {
             }
         });
         Self { pid, exit, status: None }
+    }
+
+    /// Stands for a process that nobody started, such as that of a client of a server that runs already.
+    pub(crate) fn nobody() -> Self {
+        Self { pid: 0, exit: mpsc::channel().1, status: Some(ExitStatus::default()) }
     }
 
     pub(crate) const fn pid(&self) -> u32 {
