@@ -8,7 +8,7 @@ mod login;
 mod message;
 mod monitor;
 mod notice;
-mod places;
+pub(crate) mod places;
 mod role;
 mod sendmail;
 mod session;
