@@ -48,6 +48,8 @@ const PROGRAMS: &[&str] = &[
     "python3",
     "strace",
     "groupmod",
+    "rm",
+    "userdel",
 ];
 
 fn root() -> &'static Path {
@@ -145,6 +147,100 @@ fn keys_of(table: &str) -> BTreeSet<String> {
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
+/// A line of the log: its name and its keys, in their order.
+type LogLine = (String, Vec<String>);
+
+/// `pop3d(8)`, DIAGNOSTICS, is the written grammar: filters are made from it (design, section 6).
+#[test]
+fn diagnostics_show_each_log_line_with_its_keys() {
+    let page = document("man/pop3d.8");
+    let shown: Vec<LogLine> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It Li "))
+        .filter_map(|line| line.split_once(": ").filter(|(name, _)| is_word(name)))
+        .map(|(name, rest)| (name.to_owned(), keys_in(rest)))
+        .collect();
+    let written = written_lines();
+    assert!(written.len() >= 10, "the lines are found in event.rs: {written:?}");
+    for line in &written {
+        assert!(shown.contains(line), "DIAGNOSTICS does not have {line:?}");
+    }
+    for line in &shown {
+        assert!(written.contains(line), "DIAGNOSTICS has {line:?}, which is not written");
+    }
+}
+
+/// The words behind `reason=` and `end=` are part of the grammar too.
+#[test]
+fn diagnostics_explain_each_word_of_the_log() {
+    let page = document("man/pop3d.8");
+    let diagnostics = page.split_once(".Sh DIAGNOSTICS").unwrap().1;
+    let reasons = document("src/lib/auth/mod.rs");
+    let (_, reasons) = reasons.split_once("impl fmt::Display for Reason").unwrap();
+    let reasons = reasons.split_once("\n}\n").unwrap().0;
+    let ends = document("src/lib/log/event.rs");
+    let ends = ends.split_once("impl End {").unwrap().1.split_once("\n}\n").unwrap().0;
+    let mut words = literals(reasons);
+    words.extend(literals(ends));
+    assert!(words.len() >= 10, "the words are found: {words:?}");
+    for word in words {
+        let word = word.split(':').next().unwrap();
+        let explained = diagnostics.contains(&format!("Ql {word}\n"))
+            || diagnostics.contains(&format!("Ql {word} "))
+            || diagnostics.contains(&format!("reason={word}\n"));
+        assert!(explained, "DIAGNOSTICS does not explain `{word}`");
+    }
+}
+
+/// What the log's source writes: format strings, those of one line one after the other.
+fn written_lines() -> Vec<LogLine> {
+    let event = document("src/lib/log/event.rs");
+    let (_, display) = event.split_once("impl fmt::Display for Event").unwrap();
+    let (display, client) = display.split_once("struct Client").unwrap();
+    let sink = document("src/lib/log/sink.rs");
+    let lost = literals(&sink).into_iter().find(|text| text.starts_with("lost:")).unwrap();
+    // The last text of a client is that of one without an address.
+    let client = literals(client).into_iter().find(|text| text.contains(' ')).unwrap();
+    let mut lines: Vec<String> = Vec::new();
+    for text in literals(display).into_iter().chain([lost]) {
+        let begins = text.split_once(':').is_some_and(|(name, _)| is_word(name));
+        match lines.last_mut() {
+            Some(line) if !begins => line.push_str(&text),
+            _ => lines.push(text),
+        }
+    }
+    lines
+        .into_iter()
+        .map(|line| {
+            let (name, rest) = line.split_once(':').unwrap();
+            let client = if rest.contains(" {}") && name != "Stats" { client.as_str() } else { "" };
+            (name.to_owned(), keys_in(&format!("{client} {rest}")))
+        })
+        .collect()
+}
+
+/// The string literals of a piece of source; comments are left out.
+fn literals(source: &str) -> Vec<String> {
+    let code: Vec<&str> = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    code.join("\n").split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+fn keys_in(text: &str) -> Vec<String> {
+    let behind_text = |pair: &&str| !pair.starts_with("text=");
+    let mut keys: Vec<String> = text
+        .split_whitespace()
+        .take_while(behind_text)
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, _)| key.to_owned())
+        .collect();
+    keys.extend(text.contains("text=").then(|| "text".to_owned()));
+    keys
+}
+
 #[test]
 fn manual_pages_pass_mandoc() {
     if !common::programs_or_skip(&["mandoc"]) {
@@ -155,6 +251,20 @@ fn manual_pages_pass_mandoc() {
     assert!(pages.iter().any(|page| page.ends_with("pop3d.8")), "there is a page for pop3d");
     let output = common::run(Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).args(&pages));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
+}
+
+/// People read them in terminals and in diffs.
+#[test]
+fn documents_have_no_long_lines() {
+    let mut files = markdown(root());
+    files.extend(fs::read_dir(root().join("man")).unwrap().map(|entry| entry.unwrap().path()));
+    for file in files {
+        for (at, line) in fs::read_to_string(&file).unwrap().lines().enumerate() {
+            // A log line of the manual page cannot be broken.
+            let most = if line.starts_with(".It Li ") { 160 } else { 120 };
+            assert!(line.chars().count() <= most, "{}:{}: longer than {most}", file.display(), at + 1);
+        }
+    }
 }
 
 #[test]

@@ -1,20 +1,28 @@
 //! `pop3d --check`: what stands in the way of service, and what to type against it. It changes nothing but
-//! `run_dir`, where a lock is tried.
+//! `run_dir`, where a lock is tried. What it tells root to type must not harm anything else on the machine; an
+//! ordinary user is told what works for an ordinary user.
 
-use crate::config::{Config, Lock, Plaintext, Sandbox, defaults};
+mod places;
+mod spool;
+#[cfg(test)]
+mod tests;
+
+use crate::config::{Config, Plaintext, Sandbox, defaults};
 use crate::error::Error;
 use crate::log::escape::Sentence;
 use crate::log::{Log, Settings};
 use crate::sys;
 use std::fmt::Write;
-use std::fs::{self, Metadata};
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::net::ToSocketAddrs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-#[cfg(test)]
-mod tests;
+/// Makes the user of the login process; README has the same line.
+const USERADD: &str = "useradd --system --user-group --no-create-home --home-dir /nonexistent \
+                       --shell /usr/sbin/nologin pop3d";
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +61,8 @@ pub(crate) struct Probes<'a> {
     pub(crate) seccomp: fn() -> bool,
     /// Where syslog listens; the system's place for `None`.
     pub(crate) syslog: Option<PathBuf>,
+    /// The users of this machine.
+    pub(crate) passwd: PathBuf,
 }
 
 impl<'a> Probes<'a> {
@@ -63,7 +73,16 @@ impl<'a> Probes<'a> {
         seccomp: fn() -> bool,
     ) -> Self {
         let account = |name: &str| matches!(sys::account::user(name), Ok(Some(_)));
-        Self { config_file, root: sys::privileges::is_root(), account, landlock, seccomp, syslog: None }
+        let passwd = PathBuf::from("/etc/passwd");
+        Self {
+            config_file,
+            root: sys::privileges::is_root(),
+            account,
+            landlock,
+            seccomp,
+            syslog: None,
+            passwd,
+        }
     }
 
     fn file(&self) -> &Path {
@@ -74,10 +93,8 @@ impl<'a> Probes<'a> {
 /// Looks at everything that a session needs, in the order in which it needs it.
 pub(crate) fn check(config: &Config, probes: &Probes<'_>) -> Vec<Finding> {
     let mut findings = vec![configuration(probes), rights(probes), unprivileged(probes)];
-    findings.push(directory("state_dir", &config.state_dir, "0755", probes));
-    findings.push(directory("run_dir", &config.run_dir, "0711", probes));
-    findings.push(kernel_locks(config));
-    findings.push(spool(config));
+    findings.extend(places::findings(config, probes));
+    findings.extend(spool::findings(config, probes));
     findings.extend(sendmail(config, probes));
     findings.push(syslog(probes));
     findings.push(sandbox(
@@ -94,8 +111,21 @@ pub(crate) fn check(config: &Config, probes: &Probes<'_>) -> Vec<Finding> {
 }
 
 /// The one finding when the configuration cannot be read.
-pub(crate) fn unreadable(error: &Error) -> Finding {
-    Finding::problem(format!("configuration: {error}"), "mend what is named here, then check again")
+pub(crate) fn unreadable(mut error: Error) -> Finding {
+    let fix = error.take_fix();
+    let fix = fix.unwrap_or_else(|| "correct this, then check again; pop3d.toml(5) has every key".to_owned());
+    Finding::problem(format!("configuration: {error}"), fix)
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@=,".contains(byte);
+    let text = path.display().to_string();
+    if path.as_os_str().as_bytes().iter().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 /// A line for each: `ok`, `warning` or `problem`, what it is, and how to mend it.
@@ -139,7 +169,7 @@ fn configuration(probes: &Probes<'_>) -> Finding {
     match fs::metadata(probes.file()) {
         Ok(metadata) if metadata.mode() & 0o022 != 0 => Finding::warning(
             format!("configuration {file}: others may write it, and root refuses it then"),
-            format!("chown root {file} && chmod go-w {file}"),
+            format!("chmod go-w {}", quoted(probes.file())),
         ),
         Ok(_) => Finding::ok(format!("configuration {file}")),
         Err(_) => Finding::ok(format!("configuration: no {file}, all defaults")),
@@ -150,110 +180,20 @@ fn rights(probes: &Probes<'_>) -> Finding {
     if probes.root {
         return Finding::ok("started as root");
     }
-    let what = "not root: shadow cannot be read, so nobody can log in, and findings may be wrong";
+    let what = "not root: shadow cannot be read, so passwords of the system cannot be checked";
     Finding::warning(what, "sudo pop3d --check")
 }
 
 fn unprivileged(probes: &Probes<'_>) -> Finding {
-    const FIX: &str = "useradd --system --user-group --no-create-home --home-dir /nonexistent \
-                       --shell /usr/sbin/nologin pop3d";
+    if !probes.root {
+        return Finding::ok("all processes run as the user who starts the server");
+    }
     match ((probes.account)("pop3d"), (probes.account)("nobody")) {
         (true, _) => Finding::ok("user pop3d: strangers are served by it"),
         (false, true) => {
-            Finding::warning("user pop3d is missing: nobody is used, and others share that account", FIX)
+            Finding::warning("user pop3d is missing: nobody is used, and others share that account", USERADD)
         }
-        (false, false) => Finding::problem("there is neither user pop3d nor user nobody", FIX),
-    }
-}
-
-fn directory(key: &str, path: &Path, mode: &str, probes: &Probes<'_>) -> Finding {
-    let shown = path.display();
-    let owner = if probes.root { 0 } else { sys::privileges::own().uid };
-    let make = format!("install -d -o {owner} -m {mode} {shown}");
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.is_dir() => Finding::problem(
-            format!("{key} {shown} is not a directory"),
-            format!("mv {shown} {shown}.old && {make}"),
-        ),
-        Ok(metadata) => owned(key, path, &metadata, owner),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && can_be_made(path, owner) => {
-            Finding::ok(format!("{key} {shown}: will be made"))
-        }
-        Err(error) => Finding::problem(Error::io(format!("{key} {shown}"), error).to_string(), make),
-    }
-}
-
-fn owned(key: &str, path: &Path, metadata: &Metadata, owner: u32) -> Finding {
-    let shown = path.display();
-    if metadata.uid() != owner {
-        let what = format!("{key} {shown} belongs to uid {}", metadata.uid());
-        return Finding::problem(what, format!("chown {owner} {shown}"));
-    }
-    if metadata.mode() & 0o022 != 0 {
-        let what = format!("{key} {shown} may be written by others (mode {:04o})", metadata.mode() & 0o7777);
-        return Finding::problem(what, format!("chmod go-w {shown}"));
-    }
-    Finding::ok(format!("{key} {shown}"))
-}
-
-/// Whether the nearest directory above belongs to us; root makes its directories below root's own alone.
-fn can_be_made(path: &Path, owner: u32) -> bool {
-    let above = path.ancestors().skip(1).find_map(|above| fs::metadata(above).ok());
-    above.is_some_and(|above| above.is_dir() && above.uid() == owner && above.mode() & 0o022 == 0)
-}
-
-/// The kernel's locks, tried where sessions are locked.
-fn kernel_locks(config: &Config) -> Finding {
-    let path = config.run_dir.display();
-    let tried = sys::slots::SlotFile::open(&config.run_dir, "check").and_then(|file| file.try_take(0));
-    match tried {
-        Ok(_) => Finding::ok(format!("locks in {path}")),
-        Err(error) => Finding::problem(
-            Error::io(format!("cannot lock files in {path}"), error).to_string(),
-            format!("install -d -m 0711 {path}, on a local file system"),
-        ),
-    }
-}
-
-/// The mail spool. Nothing is made in it: what is possible follows from its mode.
-fn spool(config: &Config) -> Finding {
-    let Some(spool) = config.maildrop.path.spool() else {
-        return Finding::ok(format!("maildrops {}: each in a home directory", config.maildrop.path));
-    };
-    let shown = spool.display();
-    let mend = format!("chgrp mail {shown} && chmod 2775 {shown}");
-    let metadata = match fs::metadata(spool) {
-        Ok(metadata) if metadata.is_dir() => metadata,
-        Ok(_) => return Finding::problem(format!("mail spool {shown} is not a directory"), mend),
-        Err(error) => {
-            let what = Error::io(format!("mail spool {shown}"), error).to_string();
-            return Finding::problem(what, format!("install -d -o root -g mail -m 2775 {shown}"));
-        }
-    };
-    let mode = metadata.mode() & 0o7777;
-    let direct = Path::new(&config.maildrop.path.to_string()).parent() == Some(spool);
-    let dotlock = config.maildrop.locks.contains(&Lock::Dotlock);
-    match mode {
-        _ if !direct => {
-            Finding::ok(format!("mail spool {shown}: hashed, look at the directories below it too"))
-        }
-        _ if mode & 0o1002 == 0o0002 => Finding::problem(
-            format!("mail spool {shown} has mode {mode:04o}: everybody can remove everybody's mail"),
-            mend,
-        ),
-        _ if mode & 0o0002 != 0 => Finding::warning(
-            format!("mail spool {shown} has mode {mode:04o}: users can plant lock files that block updates"),
-            mend,
-        ),
-        _ if mode & 0o0020 == 0 => Finding::warning(
-            format!(
-                "mail spool {shown} has mode {mode:04o}: users cannot make {}temporary files in it, so a session \
-                 can delete all messages or the newest, not others",
-                if dotlock { "lock files and " } else { "" }
-            ),
-            mend,
-        ),
-        _ => Finding::ok(format!("mail spool {shown}, mode {mode:04o}, group {}", metadata.gid())),
+        (false, false) => Finding::problem("there is neither user pop3d nor user nobody", USERADD),
     }
 }
 
@@ -261,17 +201,49 @@ fn sendmail(config: &Config, probes: &Probes<'_>) -> Option<Finding> {
     if !config.xtnd.xmit {
         return None;
     }
-    let shown = config.xtnd.sendmail.display();
-    let runs = fs::metadata(&config.xtnd.sendmail)
-        .is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0);
-    Some(if runs {
-        Finding::ok(format!("sendmail {shown}"))
-    } else {
-        Finding::warning(
-            format!("sendmail {shown} cannot be run: XTND XMIT fails"),
-            format!("install a mail system, or set xmit = false under [xtnd] in {}", probes.file().display()),
-        )
+    let program = &config.xtnd.sendmail;
+    let shown = program.display();
+    let without = format!("set xmit = false under [xtnd] in {}", probes.file().display());
+    Some(match cannot_run(program) {
+        None => Finding::ok(format!("sendmail {shown}")),
+        Some((why, mend)) => Finding::warning(
+            format!("sendmail {shown} {why}: XTND XMIT fails"),
+            format!("{mend}, or {without}"),
+        ),
     })
+}
+
+/// Why a program cannot be executed, and what to do about it.
+fn cannot_run(program: &Path) -> Option<(String, String)> {
+    let install = || "install a mail system".to_owned();
+    match fs::metadata(program) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(("is missing".to_owned(), install())),
+        Err(error) => Some((Error::io("cannot be looked at", error).to_string(), install())),
+        Ok(found) if !found.is_file() => Some(("is not a file".to_owned(), install())),
+        // Every user has to be able to run it, whatever the owner may.
+        Ok(found) if found.mode() & 0o001 == 0 => Some((
+            format!("has mode {:04o}, and users cannot run it", found.mode() & 0o7777),
+            format!("chmod 755 {}", quoted(program)),
+        )),
+        Ok(_) => {
+            let interpreter = interpreter(program)?;
+            let shown = interpreter.display().to_string();
+            let runs =
+                fs::metadata(&interpreter).is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
+            (!runs).then(|| {
+                (format!("is a script for {shown}, which cannot be run"), format!("install {shown}"))
+            })
+        }
+    }
+}
+
+/// The program behind the `#!` of a script.
+fn interpreter(program: &Path) -> Option<PathBuf> {
+    let mut beginning = Vec::new();
+    File::open(program).ok()?.take(256).read_to_end(&mut beginning).ok()?;
+    let line = beginning.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let line = String::from_utf8_lossy(line);
+    line.split_whitespace().next().map(PathBuf::from)
 }
 
 fn syslog(probes: &Probes<'_>) -> Finding {

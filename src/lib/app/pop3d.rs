@@ -170,7 +170,7 @@ fn check_installation(options: &Options) -> u8 {
             );
             check::check(&config, &probes)
         }
-        Err(error) => vec![check::unreadable(&error)],
+        Err(error) => vec![check::unreadable(error)],
     };
     print(&mut std::io::stdout(), &check::render(&findings));
     check::exit_status(&findings)

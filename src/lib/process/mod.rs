@@ -8,7 +8,7 @@ pub(crate) mod login;
 mod message;
 mod monitor;
 mod notice;
-mod places;
+pub(crate) mod places;
 mod role;
 mod sendmail;
 pub(crate) mod session;

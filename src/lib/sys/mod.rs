@@ -9,6 +9,7 @@ pub(crate) mod file;
 pub(crate) mod host;
 pub(crate) mod lock;
 pub(crate) mod memory;
+pub(crate) mod names;
 pub(crate) mod notify;
 pub(crate) mod privileges;
 pub(crate) mod process;

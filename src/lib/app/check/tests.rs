@@ -4,6 +4,9 @@ use super::*;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 
+/// A group of the spool; the number on Debian, the name does not matter.
+const MAIL: u32 = 8;
+
 struct Machine {
     directory: tempfile::TempDir,
     config: Config,
@@ -34,11 +37,28 @@ impl Machine {
             landlock: || true,
             seccomp: || true,
             syslog: Some(path("log")),
+            passwd: path("passwd"),
         };
         let _syslog = UnixDatagram::bind(path("log")).unwrap();
         let machine = Self { directory, config, probes, _syslog };
-        machine.mode("mail", 0o2775);
+        machine.give_to_mail(&spool);
         machine
+    }
+
+    /// As an installation of root's has it: a group that is not root's, which may write.
+    fn give_to_mail(&self, directory: &Path) {
+        if self.probes.root {
+            std::os::unix::fs::chown(directory, Some(0), Some(MAIL)).unwrap();
+        }
+        fs::set_permissions(
+            directory,
+            fs::Permissions::from_mode(0o2755 | if self.probes.root { 0o20 } else { 0 }),
+        )
+        .unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     fn mode(&self, name: &str, mode: u32) {
@@ -76,41 +96,191 @@ fn a_good_machine_has_no_problem() {
 #[test]
 fn directories_of_others_are_problems() {
     let machine = Machine::new();
-    fs::create_dir(machine.directory.path().join("state")).unwrap();
+    let state = machine.config.state_dir.clone();
+    fs::create_dir(&state).unwrap();
     machine.mode("state", 0o777);
     let finding = machine.worse(Severity::Problem, "state_dir");
-    assert_eq!(finding.fix.unwrap(), format!("chmod go-w {}", machine.config.state_dir.display()));
-    fs::remove_dir(&machine.config.state_dir).unwrap();
+    assert_eq!(finding.fix.unwrap(), format!("chmod go-w {}", state.display()));
+    machine.mode("state", 0o755);
+    assert_eq!(exit_status(&machine.check()), 0);
+    fs::create_dir(state.join("maildrop")).unwrap();
+    machine.mode("state/maildrop", 0o777);
+    assert!(machine.worse(Severity::Problem, "state_dir").what.contains("/maildrop may be written"));
+}
+
+/// What is typed as root must not take from others what is theirs (a file, /tmp).
+#[test]
+fn advice_leaves_the_things_of_others_alone() {
+    let mut machine = Machine::new();
+    let harmless = |finding: Finding| {
+        let fix = finding.fix.unwrap();
+        assert!(fix.starts_with("choose another "), "{fix}");
+    };
     fs::write(&machine.config.state_dir, "").unwrap();
-    assert!(machine.worse(Severity::Problem, "state_dir").what.contains("is not a directory"));
+    let finding = machine.worse(Severity::Problem, "state_dir");
+    assert!(finding.what.contains("is not a directory"), "{finding:?}");
+    harmless(finding);
+    fs::remove_file(&machine.config.state_dir).unwrap();
+    std::os::unix::fs::symlink("/", &machine.config.state_dir).unwrap();
+    harmless(machine.worse(Severity::Problem, "state_dir"));
+    fs::remove_file(&machine.config.state_dir).unwrap();
+    fs::create_dir(machine.path("tmp")).unwrap();
+    machine.config.run_dir = machine.path("tmp");
+    for (mode, other) in [(0o1777, None), (0o777, Some("tmp/somebody's"))] {
+        machine.mode("tmp", mode);
+        other.into_iter().for_each(|name| fs::write(machine.path(name), "").unwrap());
+        harmless(machine.worse(Severity::Problem, "run_dir"));
+    }
+}
+
+#[test]
+fn a_directory_that_others_can_move_away_is_told_and_served() {
+    let mut machine = Machine::new();
+    fs::create_dir(machine.path("open")).unwrap();
+    machine.mode("open", 0o777);
+    machine.config.state_dir = machine.path("open/state");
+    let finding = machine.worse(Severity::Warning, "state_dir");
+    assert!(finding.what.contains("can move it away"), "process/places.rs serves then: {finding:?}");
+}
+
+/// README leads an ordinary user here first: what only root can have is no problem of theirs.
+#[test]
+fn an_ordinary_user_is_not_told_to_change_what_is_roots() {
+    let mut machine = Machine::new();
+    machine.probes.root = false;
+    machine.config.state_dir = "/nonexistent".into();
+    if sys::privileges::is_root() {
+        machine.config.state_dir = machine.path("state");
+        fs::create_dir(machine.path("state")).unwrap();
+        let finding = machine.worse(Severity::Warning, "state_dir");
+        assert!(finding.fix.unwrap().contains("state_dir = \""), "how to have one's own");
+    } else {
+        assert!(machine.check().iter().any(|finding| finding.what.contains("cannot be made")));
+        machine.config.state_dir = defaults::STATE_DIR.into();
+        machine.worse(Severity::Warning, "state_dir");
+    }
+    for finding in machine.check() {
+        let fix = finding.fix.unwrap_or_default();
+        assert!(!fix.contains("chown") && !fix.contains("useradd"), "{fix}");
+    }
+}
+
+#[test]
+fn a_trial_of_locks_tells_that_it_made_a_directory_and_why_it_failed() {
+    let mut machine = Machine::new();
+    let locks = |machine: &Machine| machine.check().into_iter().find(|found| found.what.contains("lock"));
+    assert!(locks(&machine).unwrap().what.ends_with("(made now, to try them)"));
+    assert!(!locks(&machine).unwrap().what.contains("made now"));
+    machine.config.run_dir = "/proc/sys/poptools".into();
+    let findings = machine.check();
+    let finding = findings.iter().find(|finding| finding.what.contains("/proc/sys")).unwrap();
+    assert_eq!(finding.severity, Severity::Problem, "{finding:?}");
 }
 
 #[test]
 fn the_spool_is_judged_by_its_mode() {
     let mut machine = Machine::new();
+    if !machine.probes.root {
+        eprintln!("not root: a spool of root's cannot be made");
+        return;
+    }
     for (mode, severity, words) in [
         (0o777, Severity::Problem, "everybody can remove"),
-        (0o1777, Severity::Warning, "plant lock files"),
-        (0o755, Severity::Warning, "cannot make lock files and temporary files"),
+        (0o1777, Severity::Warning, "plant mailboxes and lock files"),
+        (0o755, Severity::Problem, "so group mail may not write: sessions cannot make lock files"),
     ] {
         machine.mode("mail", mode);
         let finding = machine.worse(severity, "mail spool");
         assert!(finding.what.contains(words), "{finding:?}");
-        assert!(finding.fix.unwrap().starts_with("chgrp mail "));
+        assert!(finding.fix.unwrap().starts_with("chown root:mail "));
     }
-    fs::remove_dir(machine.directory.path().join("mail")).unwrap();
+    machine.mode("mail", 0o2775);
+    std::os::unix::fs::chown(machine.path("mail"), Some(65_534), Some(MAIL)).unwrap();
+    assert!(machine.worse(Severity::Problem, "mail spool").what.contains("who can replace everybody's mail"));
+    std::os::unix::fs::chown(machine.path("mail"), Some(0), Some(0)).unwrap();
+    assert!(machine.worse(Severity::Problem, "mail spool").what.contains("has group root"));
+    fs::remove_dir(machine.path("mail")).unwrap();
     let missing = machine.worse(Severity::Problem, "mail spool");
     assert!(missing.fix.unwrap().starts_with("install -d -o root -g mail -m 2775 "));
+    fs::write(machine.path("mail"), "").unwrap();
+    assert!(
+        machine.worse(Severity::Problem, "is not a directory").fix.unwrap().starts_with("set another path")
+    );
     machine.config.maildrop.path = crate::config::Template::parse("{home}/mbox").unwrap();
     assert_eq!(exit_status(&machine.check()), 0);
 }
 
 #[test]
+fn directories_of_a_hashed_spool_are_looked_at() {
+    let mut machine = Machine::new();
+    if !machine.probes.root {
+        eprintln!("not root: a spool of root's cannot be made");
+        return;
+    }
+    let template = format!("{}/{{user:1}}/{{user}}", machine.path("mail").display());
+    machine.config.maildrop.path = crate::config::Template::parse(&template).unwrap();
+    fs::write(machine.path("passwd"), "ann:x:1000:1000::/home/ann:/bin/sh\nhttp:x:1001:1:::/sbin/nologin\n")
+        .unwrap();
+    let missing = machine.worse(Severity::Warning, "is missing");
+    let directory = machine.path("mail/a");
+    assert_eq!(missing.fix.unwrap(), format!("install -d -o root -g mail -m 2775 {}", directory.display()));
+    fs::create_dir(&directory).unwrap();
+    machine.mode("mail/a", 0o755);
+    machine.worse(Severity::Problem, "mail/a");
+    machine.give_to_mail(&directory);
+    assert_eq!(exit_status(&machine.check()), 0);
+    assert!(machine.check().iter().all(|finding| !finding.what.contains("missing")), "{:?}", machine.check());
+    fs::create_dir(machine.path("mail/b")).unwrap();
+    assert!(machine.worse(Severity::Problem, "mail/b").what.contains("mail/b"), "without a user in passwd");
+}
+
+#[test]
+fn the_cause_that_keeps_sendmail_from_running_is_named() {
+    let mut machine = Machine::new();
+    let program = machine.path("sendmail");
+    machine.config.xtnd.sendmail = program.clone();
+    fs::write(&program, "#! /nonexistent/perl -w\n").unwrap();
+    machine.mode("sendmail", 0o644);
+    assert_eq!(
+        machine.worse(Severity::Warning, "has mode 0644").fix.unwrap(),
+        format!(
+            "chmod 755 {}, or set xmit = false under [xtnd] in /nonexistent/pop3d.toml",
+            program.display()
+        )
+    );
+    machine.mode("sendmail", 0o755);
+    machine.worse(Severity::Warning, "is a script for /nonexistent/perl, which cannot be run");
+    fs::write(&program, "#!/bin/sh\n").unwrap();
+    assert_eq!(exit_status(&machine.check()), 0);
+    fs::remove_file(&program).unwrap();
+    machine.worse(Severity::Warning, "is missing: XTND XMIT fails");
+}
+
+/// The administrator reads one of the two, and must not wonder about the other.
+#[test]
+fn readme_makes_the_user_as_check_says() {
+    let readme = include_str!("../../../../README.md");
+    let commands = readme.replace("\\\n", "").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(commands.contains(&format!("sudo {USERADD}")), "README: {USERADD}");
+}
+
+#[test]
+fn paths_in_commands_are_quoted_for_the_shell() {
+    assert_eq!(quoted(Path::new("/var/lib/pop-tools")), "/var/lib/pop-tools");
+    assert_eq!(quoted(Path::new("/srv/my mail;x")), "'/srv/my mail;x'");
+    assert_eq!(quoted(Path::new("/ann's")), r"'/ann'\''s'");
+}
+
+#[test]
 fn each_missing_thing_is_found() {
     let mut machine = Machine::new();
-    machine.probes.account = |name| name == "nobody";
-    assert!(machine.worse(Severity::Warning, "user pop3d").fix.unwrap().starts_with("useradd --system"));
-    machine.probes.account = |_| true;
+    if machine.probes.root {
+        machine.probes.account = |name| name == "nobody";
+        assert_eq!(machine.worse(Severity::Warning, "user pop3d").fix.unwrap(), USERADD);
+        machine.probes.account = |_| false;
+        machine.worse(Severity::Problem, "neither user pop3d nor user nobody");
+        machine.probes.account = |_| true;
+    }
     machine.config.xtnd.sendmail = "/nonexistent/sendmail".into();
     machine.worse(Severity::Warning, "sendmail");
     machine.config.xtnd.xmit = false;
@@ -121,9 +291,6 @@ fn each_missing_thing_is_found() {
     machine.worse(Severity::Warning, "Landlock");
     machine.config.sandbox = Sandbox::Require;
     machine.worse(Severity::Problem, "Landlock");
-    machine.probes.landlock = || true;
-    machine.probes.account = |_| false;
-    machine.worse(Severity::Problem, "neither user pop3d nor user nobody");
 }
 
 #[test]
@@ -139,11 +306,12 @@ fn the_plaintext_policy_is_spelled_out() {
 #[test]
 fn findings_are_lines() {
     let error = Error::new(crate::error::Kind::Config, "pop3d.toml:3:1: limits.x: unknown\u{1b}[2J");
-    let findings = [Finding::ok("started as root"), Finding::warning("w", "do"), unreadable(&error)];
+    let wrong = Error::new(crate::error::Kind::Config, "f: wrong").with_fix("chmod go-w f");
+    let findings = [Finding::ok("started as root"), unreadable(wrong), unreadable(error)];
     assert_eq!(
         render(&findings),
-        "ok       started as root\nwarning  w; fix: do\n\
-         problem  configuration: pop3d.toml:3:1: limits.x: unknown\\x1b[2J; fix: mend what is named here, then check again\n"
+        "ok       started as root\nproblem  configuration: f: wrong; fix: chmod go-w f\n\
+         problem  configuration: pop3d.toml:3:1: limits.x: unknown\\x1b[2J; fix: correct this, then check again; pop3d.toml(5) has every key\n"
     );
     assert_eq!(exit_status(&findings), 78, "sysexits: EX_CONFIG");
 }
