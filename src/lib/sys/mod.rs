@@ -10,6 +10,7 @@ pub(crate) mod host;
 pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod notify;
+mod ofd;
 pub(crate) mod privileges;
 pub(crate) mod process;
 pub(crate) mod queue;
