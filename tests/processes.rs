@@ -143,6 +143,17 @@ fn a_spool_helper_is_its_user_with_the_spools_group() {
 }
 
 #[test]
+fn a_maildrop_in_a_missing_directory_is_empty() {
+    // As a missing mailbox is: the first delivery makes both.
+    isolated(|| {
+        let world = World::setup().config("[maildrop]\npath = \"{home}/Mail/deep/inbox\"").start();
+        let mut client = world.log_in("ann");
+        assert_eq!(client.ok("STAT"), "+OK 0 0");
+        client.quit();
+    });
+}
+
+#[test]
 fn sendmail_has_nothing_of_the_server() {
     // Design, section 2: it lives without no_new_privs, since its helpers are set-gid; its descriptors are the message alone.
     isolated(|| {
