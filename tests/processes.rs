@@ -11,6 +11,7 @@ use common::trace::{Call, NAMES, RECEIVING, Trace, arguments};
 use common::world::{FRIENDS_GID, NEIGHBOURS_HASH, POP3D_UID, QUICK_HASH, group, uid};
 use common::{Client, PASSWORD, World, eventually, isolated, mail, programs_or_skip};
 use std::fs;
+use std::path::Path;
 
 /// The process that reads a stranger's bytes: of those that hold the connection, not the one that was started.
 fn login_process(world: &World, client: &Client) -> Process {
@@ -105,6 +106,88 @@ fn the_login_process_goes_when_the_session_has_come() {
             let mut others = all.iter().filter(|process| process.pid != session && process.uids[1] != 0);
             others.all(|process| !process.holds_socket(client.socket)).then_some(())
         });
+    });
+}
+
+#[test]
+fn a_spool_helper_is_its_user_with_the_spools_group() {
+    // Design, section 2, spool helper. Another program holds the mailbox's dotlock, so that the helper waits and can be looked at.
+    isolated(|| {
+        let world = World::start();
+        world.small_maildrop(2);
+        let mut client = world.log_in("ann");
+        let session = world.session(&client, "ann").pid;
+        let dotlock = world.spool.join("ann.lock");
+        fs::write(&dotlock, format!("{}\n", std::process::id())).unwrap();
+        client.ok("DELE 1");
+        client.send(b"QUIT\r\n");
+        let helper = eventually("a spool helper, fenced", || {
+            let mut all = world.processes(&client).into_iter();
+            all.find(|process| {
+                process.uids.first() == Some(&uid("ann")) && process.pid != session && process.seccomp == 2
+            })
+        });
+        assert_confined(&helper, uid("ann"), uid("ann"));
+        let mut groups = helper.groups.clone();
+        groups.sort_unstable();
+        assert_eq!(groups, [group("mail"), uid("ann")], "the spool's group and ann's own, not her others");
+        assert!(!helper.holds_socket(client.socket), "the client is not its business");
+        for (number, target) in helper.descriptors() {
+            let own =
+                target == "/var/mail" || target.starts_with("/var/mail/ann") || target.starts_with("socket:");
+            assert!(own || target == "/dev/null", "descriptor {number} of the helper is {target}");
+        }
+        fs::remove_file(&dotlock).unwrap();
+        assert!(client.line().starts_with("+OK"), "the lock is given back, and QUIT goes on");
+    });
+}
+
+#[test]
+fn a_maildrop_in_a_missing_directory_is_empty() {
+    // As a missing mailbox is: the first delivery makes both.
+    isolated(|| {
+        let world = World::setup().config("[maildrop]\npath = \"{home}/Mail/deep/inbox\"").start();
+        let mut client = world.log_in("ann");
+        assert_eq!(client.ok("STAT"), "+OK 0 0");
+        client.quit();
+    });
+}
+
+#[test]
+fn sendmail_has_nothing_of_the_server() {
+    // Design, section 2: it lives without no_new_privs, since its helpers are set-gid; its descriptors are the message alone.
+    isolated(|| {
+        let world = World::setup().config("[xtnd]\nsendmail = \"/run/lib/sendmail\"").start();
+        let script = "#!/bin/sh\ncd /run/home/ann || exit 70\ncat /proc/$$/status >status\n\
+                      ls -l /proc/$$/fd >descriptors\ncat >/dev/null\n";
+        common::machine::write(Path::new("/run/lib/sendmail"), script.as_bytes(), 0o755);
+        world.small_maildrop(1);
+        let mut client = world.log_in("ann");
+        client.ok("XTND XMIT");
+        client.send(b"To: bob@example.org\r\n\r\nx\r\n.\r\n");
+        assert!(client.line().starts_with("+OK"));
+        let status = fs::read_to_string("/run/home/ann/status").unwrap();
+        let sendmail = common::processes::parse(0, &status);
+        let ann = uid("ann");
+        assert_eq!((&sendmail.uids, &sendmail.gids), (&vec![ann; 4], &vec![ann; 4]), "{sendmail:?}");
+        let mut groups = sendmail.groups.clone();
+        groups.sort_unstable();
+        assert_eq!(groups, [ann, FRIENDS_GID], "all of ann's groups and no other");
+        let [inheritable, permitted, effective, _bounding, ambient] = sendmail.capabilities;
+        assert_eq!([inheritable, permitted, effective, ambient], [0; 4], "{sendmail:?}");
+        assert_eq!(
+            (sendmail.no_new_privs, sendmail.seccomp),
+            (0, 0),
+            "its set-gid helpers work: {sendmail:?}"
+        );
+        let listing = fs::read_to_string("/run/home/ann/descriptors").unwrap();
+        let targets: Vec<&str> =
+            listing.lines().filter_map(|line| line.split_once(" -> ")).map(|(_, target)| target).collect();
+        // The shell's own: its script, and the file that it writes to.
+        let own = ["/dev/null", "/run/lib/sendmail", "/run/home/ann/descriptors"];
+        let others: Vec<&&str> = targets.iter().filter(|target| !own.contains(target)).collect();
+        assert_eq!(others.len(), 1, "{listing}");
+        assert!(others[0].starts_with("/memfd:message"), "the message: {listing}");
     });
 }
 
@@ -232,6 +315,9 @@ fn nobody_can_trace_a_process_that_gives_up_root() {
     });
 }
 
+/// `correct horse` with yescrypt (`mkpasswd -m yescrypt`).
+const YESCRYPT_HASH: &str = "$y$j9T$qEkaUsxDEtQzsQ/r12D9l.$XIqbGW4KHyNM95CAWa.I8CzrOX6PMAR/JXRo7toMG04";
+
 /// Salt and tail of a hash: neither alone may stay in memory either.
 fn parts(hash: &'static str) -> Vec<(&'static str, &'static [u8])> {
     let fields: Vec<&str> = hash.split('$').collect();
@@ -246,28 +332,34 @@ fn parts(hash: &'static str) -> Vec<(&'static str, &'static [u8])> {
 #[test]
 fn nothing_of_the_verification_survives_into_the_session() {
     // Design, section 2: a test searches a session's memory for a neighbour's hash and the password.
-    isolated(|| {
-        let world = World::start();
-        let stored = world.small_maildrop(2);
-        let mut client = world.log_in("ann");
-        client.retrieve(1);
-        let session = world.session(&client, "ann");
-        let memory = session.memory();
-        assert!(find(&memory, b"ann").is_some(), "the memory that is searched is the session's");
-        let mut left = Vec::new();
-        left.extend(find(&memory, PASSWORD.as_bytes()).map(|place| format!("the password {place}")));
-        for (whose, hash) in [("ann's own", QUICK_HASH), ("bob's", NEIGHBOURS_HASH)] {
-            for (part, bytes) in parts(hash) {
-                left.extend(
-                    find(&memory, bytes).map(|place| format!("{part} of {whose} shadow entry {place}")),
-                );
-            }
+    isolated(|| search_a_session(QUICK_HASH));
+}
+
+#[test]
+fn nothing_of_a_yescrypt_verification_survives() {
+    // It needs megabytes of memory of its own, and may be done by another library.
+    isolated(|| search_a_session(YESCRYPT_HASH));
+}
+
+fn search_a_session(own: &'static str) {
+    let world = World::setup().user("ann", own).start();
+    let stored = world.small_maildrop(2);
+    let mut client = world.log_in("ann");
+    client.retrieve(1);
+    let session = world.session(&client, "ann");
+    let memory = session.memory();
+    assert!(find(&memory, b"ann").is_some(), "the memory that is searched is the session's");
+    let mut left = Vec::new();
+    left.extend(find(&memory, PASSWORD.as_bytes()).map(|place| format!("the password {place}")));
+    for (whose, hash) in [("ann's own", own), ("bob's", NEIGHBOURS_HASH)] {
+        for (part, bytes) in parts(hash) {
+            left.extend(find(&memory, bytes).map(|place| format!("{part} of {whose} shadow entry {place}")));
         }
-        assert!(left.is_empty(), "in the session's memory:\n{}", left.join("\n"));
-        // The session still works: it was looked at, not broken.
-        assert_eq!(client.retrieve(2), mail::wire(&stored[1]));
-        client.quit();
-    });
+    }
+    assert!(left.is_empty(), "in the session's memory:\n{}", left.join("\n"));
+    // The session still works: it was looked at, not broken.
+    assert_eq!(client.retrieve(2), mail::wire(&stored[1]));
+    client.quit();
 }
 
 fn find(memory: &[Region], wanted: &[u8]) -> Option<String> {

@@ -29,7 +29,11 @@ pub(crate) struct Process {
 
 /// Reads one process; `None` when it is gone.
 pub(crate) fn read(pid: u32) -> Option<Process> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(parse(pid, &fs::read_to_string(format!("/proc/{pid}/status")).ok()?))
+}
+
+/// What `/proc/PID/status` says.
+pub(crate) fn parse(pid: u32, status: &str) -> Process {
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map(str::trim).unwrap_or_default()
@@ -38,7 +42,7 @@ pub(crate) fn read(pid: u32) -> Option<Process> {
         |name| field(name).split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<u32>>();
     let number = |name| numbers(name).first().copied().unwrap_or_default();
     let bits = |name| u64::from_str_radix(field(name), 16).unwrap_or(u64::MAX);
-    Some(Process {
+    Process {
         pid,
         parent: number("PPid"),
         state: field("State").chars().take(1).collect(),
@@ -49,7 +53,7 @@ pub(crate) fn read(pid: u32) -> Option<Process> {
         seccomp: number("Seccomp"),
         no_new_privs: number("NoNewPrivs"),
         threads: number("Threads"),
-    })
+    }
 }
 
 /// A process and everything below it, parents before children.

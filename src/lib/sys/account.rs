@@ -45,30 +45,18 @@ pub(crate) struct Shadow {
 /// # Errors
 /// A database cannot be asked.
 pub(crate) fn user(name: &str) -> io::Result<Option<User>> {
-    let Ok(name) = CString::new(name) else { return Ok(None) };
-    let mut entry = MaybeUninit::<libc::passwd>::uninit();
-    let buffer = with_buffer(|buffer, found: &mut *mut libc::passwd| {
-        // SAFETY: the name ends in NUL, entry and buffer are writable and as long as told, and live until the
-        // entry was read below.
-        unsafe {
-            libc::getpwnam_r(
-                name.as_ptr(),
-                entry.as_mut_ptr(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                found,
-            )
-        }
-    })?;
-    let Some(_buffer) = buffer else { return Ok(None) };
-    // SAFETY: getpwnam_r said that it found an entry, so it has filled all fields.
-    let entry = unsafe { entry.assume_init() };
+    // SAFETY: getpwnam_r(3) is such a function.
+    let Some(found) = (unsafe { lookup(name, libc::getpwnam_r) })? else { return Ok(None) };
+    let entry = &found.entry;
+    // SAFETY: all three are strings of this entry.
+    let (name, home, hash) =
+        unsafe { (found.text(entry.pw_name), found.text(entry.pw_dir), found.text(entry.pw_passwd)) };
     Ok(Some(User {
-        name: String::from_utf8_lossy(field(entry.pw_name)).into_owned(),
+        name: String::from_utf8_lossy(name).into_owned(),
         uid: entry.pw_uid,
         gid: entry.pw_gid,
-        home: PathBuf::from(OsStr::from_bytes(field(entry.pw_dir))),
-        hash: Secret::new(field(entry.pw_passwd).to_vec()),
+        home: PathBuf::from(OsStr::from_bytes(home)),
+        hash: Secret::new(hash.to_vec()),
     }))
 }
 
@@ -77,24 +65,14 @@ pub(crate) fn user(name: &str) -> io::Result<Option<User>> {
 /// # Errors
 /// The database cannot be asked, or we may not.
 pub(crate) fn shadow(name: &str) -> io::Result<Option<Shadow>> {
-    let Ok(name) = CString::new(name) else { return Ok(None) };
-    let mut entry = MaybeUninit::<libc::spwd>::uninit();
-    let buffer = with_buffer(|buffer, found: &mut *mut libc::spwd| {
-        // SAFETY: as in `user`.
-        unsafe {
-            libc::getspnam_r(
-                name.as_ptr(),
-                entry.as_mut_ptr(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                found,
-            )
-        }
-    })?;
-    let Some(_buffer) = buffer else { return Ok(None) };
-    // SAFETY: getspnam_r said that it found an entry, so it has filled all fields.
-    let entry = unsafe { entry.assume_init() };
-    Ok(Some(Shadow { hash: Secret::new(field(entry.sp_pwdp).to_vec()) }))
+    // SAFETY: getspnam_r(3) is such a function.
+    let found = unsafe { lookup(name, libc::getspnam_r) }?;
+    Ok(found.map(|found| Shadow { hash: Secret::new(password(&found).to_vec()) }))
+}
+
+fn password(found: &Found<libc::spwd>) -> &[u8] {
+    // SAFETY: a string of this entry.
+    unsafe { found.text(found.entry.sp_pwdp) }
 }
 
 /// The first thing that `choose` makes of a password field of the shadow database, in the database's order.
@@ -103,15 +81,10 @@ pub(crate) fn first_shadow<T>(mut choose: impl FnMut(&[u8]) -> Option<T>) -> Opt
     unsafe { libc::setspent() };
     let mut chosen = None;
     for _ in 0..MAX_ENTRIES {
-        let mut entry = MaybeUninit::<libc::spwd>::uninit();
-        let buffer = with_buffer(|buffer, found: &mut *mut libc::spwd| {
-            // SAFETY: entry and buffer are writable and as long as told, and live until the entry was read.
-            unsafe { next_shadow(entry.as_mut_ptr(), buffer, found) }
-        });
-        let Ok(Some(_buffer)) = buffer else { break };
-        // SAFETY: the call said that it found an entry, so it has filled all fields.
-        let entry = unsafe { entry.assume_init() };
-        chosen = choose(field(entry.sp_pwdp));
+        // SAFETY: the call does what getspent_r(3) does, which is such a function but for the name.
+        let found = unsafe { ask(|entry, buffer: &mut [u8], found| next_shadow(entry, buffer, found)) };
+        let Ok(Some(found)) = found else { break };
+        chosen = choose(password(&found));
         if chosen.is_some() {
             break;
         }
@@ -133,6 +106,59 @@ unsafe fn next_shadow(_: *mut libc::spwd, _: &mut [u8], _: &mut *mut libc::spwd)
     libc::ENOENT
 }
 
+/// An entry, with the buffer that its strings stand in.
+struct Found<T> {
+    entry: T,
+    /// Wiped when it goes.
+    _buffer: Zeroizing<Vec<u8>>,
+}
+
+impl<T> Found<T> {
+    /// A string of the entry; empty where NSS left it out.
+    ///
+    /// # Safety
+    /// The pointer is one of this entry's.
+    unsafe fn text(&self, pointer: *const c_char) -> &[u8] {
+        if pointer.is_null() {
+            return &[];
+        }
+        // SAFETY: NSS writes strings that end in NUL into the buffer, which lives as long as what is returned, or gives constants.
+        unsafe { CStr::from_ptr(pointer) }.to_bytes()
+    }
+}
+
+/// A function such as getpwnam_r(3): name, entry, buffer, its length, what was found.
+type Lookup<T> = unsafe extern "C" fn(*const c_char, *mut T, *mut c_char, usize, *mut *mut T) -> c_int;
+
+/// The entry of a name.
+///
+/// # Safety
+/// The function reads a name that ends in NUL, fills the entry and the buffer, and returns 0 with a pointer to the entry only when
+/// all fields are filled, strings with pointers into the buffer.
+unsafe fn lookup<T>(name: &str, function: Lookup<T>) -> io::Result<Option<Found<T>>> {
+    let Ok(name) = CString::new(name) else { return Ok(None) };
+    let call = |entry: *mut T, buffer: &mut [u8], found: &mut *mut T| {
+        // SAFETY: the name ends in NUL, entry and buffer are writable and as long as told.
+        unsafe { function(name.as_ptr(), entry, buffer.as_mut_ptr().cast(), buffer.len(), found) }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { ask(call) }
+}
+
+/// The entry that a call finds, which is given the place of the entry, a buffer, and the place of what was found.
+///
+/// # Safety
+/// The call returns 0 and a pointer that is not null only when it has filled all fields of the entry, strings with pointers into
+/// the buffer.
+unsafe fn ask<T>(
+    mut call: impl FnMut(*mut T, &mut [u8], &mut *mut T) -> c_int,
+) -> io::Result<Option<Found<T>>> {
+    let mut entry = MaybeUninit::uninit();
+    let buffer = with_buffer(|buffer, found: &mut *mut T| call(entry.as_mut_ptr(), buffer, found))?;
+    // SAFETY: the caller's promise: an entry was found, so all its fields are filled. Moving a buffer moves none of its octets.
+    Ok(buffer.map(|buffer| Found { entry: unsafe { entry.assume_init() }, _buffer: buffer }))
+}
+
 /// Calls an `_r` function with larger and larger buffers; `None` when nothing was found, else the buffer that
 /// the entry points into. Each buffer is wiped when it goes.
 fn with_buffer<T>(
@@ -151,15 +177,6 @@ fn with_buffer<T>(
             code => return Err(io::Error::from_raw_os_error(code)),
         }
     }
-}
-
-/// A string of an entry; empty where NSS left it out.
-fn field<'a>(text: *const c_char) -> &'a [u8] {
-    if text.is_null() {
-        return &[];
-    }
-    // SAFETY: NSS writes strings that end in NUL into the buffer, which all callers keep until they have copied.
-    unsafe { CStr::from_ptr(text) }.to_bytes()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Locks on whole files: open file description locks, leases, and the life of processes that left a pid.
 
+use super::ofd;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use std::fs::File;
 use std::io;
@@ -25,15 +25,7 @@ pub(crate) enum Lease {
 /// # Errors
 /// The system's; a file system without locks, for one.
 pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
-    let range = whole_file(libc::F_WRLCK);
-    loop {
-        match fcntl(file, FcntlArg::F_OFD_SETLK(&range)) {
-            Ok(_) => return Ok(true),
-            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(false),
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    ofd::try_lock_range(file, 0, 0)
 }
 
 /// Gives the lock back.
@@ -41,17 +33,7 @@ pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
 /// # Errors
 /// The system's.
 pub(crate) fn unlock(file: &File) -> io::Result<()> {
-    let range = whole_file(libc::F_UNLCK);
-    Ok(fcntl(file, FcntlArg::F_OFD_SETLK(&range)).map(drop)?)
-}
-
-fn whole_file(kind: i32) -> libc::flock {
-    // SAFETY: a structure of numbers; all zero is a valid value, and zeroes it must be (l_pid, l_len).
-    let mut range: libc::flock = unsafe { std::mem::zeroed() };
-    // The constants F_WRLCK and F_UNLCK are below 3, SEEK_SET is 0.
-    range.l_type = i16::try_from(kind).unwrap_or(0);
-    range.l_whence = 0;
-    range
+    ofd::unlock_all(file)
 }
 
 /// Asks for a write lease: granted only when no other open description of the file exists (fcntl(2)). A

@@ -11,6 +11,7 @@ pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod names;
 pub(crate) mod notify;
+mod ofd;
 pub(crate) mod privileges;
 pub(crate) mod process;
 pub(crate) mod queue;

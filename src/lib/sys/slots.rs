@@ -1,6 +1,5 @@
 //! A file of bytes that processes lock one by one. The kernel frees the byte of a dead process.
 
-use nix::fcntl::{FcntlArg, fcntl};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -42,18 +41,6 @@ impl SlotFile {
     /// # Errors
     /// The file system has no locks.
     pub(crate) fn try_take(&self, slot: u16) -> io::Result<bool> {
-        #[allow(clippy::cast_possible_truncation, reason = "the constants are small; their types vary")]
-        let lock = libc::flock {
-            l_type: libc::F_WRLCK as i16,
-            l_whence: libc::SEEK_SET as i16,
-            l_start: i64::from(slot),
-            l_len: 1,
-            l_pid: 0,
-        };
-        match fcntl(&self.0, FcntlArg::F_OFD_SETLK(&lock)) {
-            Ok(_) => Ok(true),
-            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        super::ofd::try_lock_range(&self.0, slot.into(), 1)
     }
 }
