@@ -84,6 +84,11 @@ fn read(path: Option<&Path>, root: bool) -> Result<Option<(PathBuf, String)>> {
         {
             return Ok(None);
         }
+        Err(_) if name.is_symlink() && !name.exists() => {
+            let link = name.display();
+            return Err(Error::new(Kind::Config, format!("{link} is a symbolic link that leads nowhere"))
+                .with_fix(format!("rm {link}, or make the file that it names")));
+        }
         Err(error) => return Err(unreadable(name, error)),
         Ok(metadata) if !metadata.is_file() => {
             return Err(Error::new(Kind::Config, format!("{} is not a regular file", name.display())));

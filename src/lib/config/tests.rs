@@ -219,6 +219,9 @@ fn a_named_file_must_exist_and_be_a_file() {
     let error = Config::load(Some(&path)).unwrap_err().to_string();
     assert_eq!(error, format!("cannot read {}: No such file or directory", path.display()));
     assert!(Config::load(Some(directory.path())).unwrap_err().to_string().contains("not a regular file"));
+    let link = directory.path().join("link.toml");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(Config::load(Some(&link)).unwrap_err().to_string().contains("leads nowhere"));
 }
 
 #[test]
