@@ -314,8 +314,10 @@ fn nothing_is_left_behind_by_many_logins() {
                 match time % 3 {
                     0 => drop(client.hang_up()),
                     1 => drop(client.reset()),
+                    // The session waits a little for a client that has read its farewell and does not close.
                     _ => {
                         let _ = client.try_command("QUIT");
+                        drop(client);
                     }
                 }
                 let gone = || site.sessions("ann").is_empty().then_some(());

@@ -12,6 +12,9 @@ use std::net::{IpAddr, Ipv6Addr};
 /// An address as far as limits go: IPv4 as a whole, IPv6 by its network of 64 bits; none is this machine's own.
 type Network = Option<IpAddr>;
 
+/// Keys in the order of their turns, with what waits under each.
+type Round<K, V> = VecDeque<(K, V)>;
+
 /// What the limits are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -44,7 +47,7 @@ pub(crate) struct Intake<A> {
     networks: HashMap<Network, u32>,
     running: u32,
     waiting: usize,
-    rounds: VecDeque<(Network, VecDeque<(u64, VecDeque<A>)>)>,
+    rounds: Round<Network, Round<u64, VecDeque<A>>>,
 }
 
 impl<A> Intake<A> {
@@ -65,13 +68,13 @@ impl<A> Intake<A> {
         self.limits = limits;
     }
 
-    /// A client came to the login process with this number; false when there are too many.
+    /// A client came to the login process with this number; false when there are too many: then it does not count.
     pub(crate) fn connected(&mut self, id: SessionId, peer: &Peer, login: u64) -> bool {
         let network = network(peer);
         let all = u32::try_from(self.clients.len()).unwrap_or(u32::MAX);
         let here = self.networks.entry(network).or_insert(0);
         let room = all < self.limits.connections && *here < self.limits.per_address;
-        if self.clients.insert(id, (network, login)).is_none() {
+        if room && self.clients.insert(id, (network, login)).is_none() {
             *here += 1;
         }
         room
@@ -142,7 +145,7 @@ impl<A> Intake<A> {
 }
 
 /// The value under a key in a short round, made at its end when it is missing.
-fn entry<K: PartialEq, V: Default>(round: &mut VecDeque<(K, V)>, key: K) -> &mut V {
+fn entry<K: PartialEq, V: Default>(round: &mut Round<K, V>, key: K) -> &mut V {
     let place = round.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
         round.push_back((key, V::default()));
         round.len() - 1

@@ -207,11 +207,12 @@ impl Monitor {
         let received = match socket::receive(&channel.socket, &mut self.buffer, false) {
             Ok(message) if message.length > 0 => message,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            // What could not be received is lost; the role is not.
+            Err(error) => {
                 self.own_fault(&Error::io("a message was ignored", error));
                 return true;
             }
-            Ok(_) | Err(_) => {
+            Ok(_) => {
                 self.queue.remove(&channel.socket);
                 return false;
             }

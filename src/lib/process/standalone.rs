@@ -77,7 +77,7 @@ pub(crate) fn start(
     let mut monitor = Monitor::new(config, log, own)?;
     monitor.site =
         Some(Site { listeners, cell, plan, manager: Manager::from_environment(), due: Vec::new() });
-    monitor.start_generation()?;
+    monitor.start_generation();
     monitor.say_ready();
     Ok(monitor)
 }
@@ -116,9 +116,16 @@ impl Monitor {
         self.own_remark(format!("serving POP3 on {places}"));
     }
 
-    fn start_generation(&mut self) -> Result<()> {
+    /// One login process for each core; one that cannot be started now is started later.
+    fn start_generation(&mut self) {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        (0..cores).try_for_each(|_| self.start_login_process())
+        for _ in 0..cores {
+            if let Err(error) = self.start_login_process() {
+                self.own_fault(&error);
+                let later = clock::now() + BREATH;
+                self.site.iter_mut().for_each(|site| site.due.push(later));
+            }
+        }
     }
 
     fn start_login_process(&mut self) -> Result<()> {
@@ -217,8 +224,9 @@ impl Monitor {
         site.due.clear();
         self.intake.set_limits(limits(&config));
         self.config = Rc::new(config);
-        self.order_logins(Order::Retire);
-        self.start_generation()?;
+        let old = self.logins();
+        self.start_generation();
+        self.order(&old, Order::Retire);
         self.say_ready();
         Ok(())
     }
@@ -229,7 +237,8 @@ impl Monitor {
             Some(site) => {
                 site.manager.stopping();
                 self.own_remark("taking no more connections, waiting for sessions to end".to_owned());
-                self.order_logins(Order::End);
+                let logins = self.logins();
+                self.order(&logins, Order::End);
                 if !site.plan.patient {
                     self.terminate();
                 }
@@ -242,12 +251,21 @@ impl Monitor {
         }
     }
 
-    fn order_logins(&mut self, order: Order) {
-        for channel in self.channels.values_mut() {
+    /// The channels of all login processes.
+    fn logins(&self) -> Vec<u64> {
+        let is_login = |channel: &Channel| matches!(channel.speaker, Speaker::Login { .. });
+        self.channels.iter().filter(|(_, channel)| is_login(channel)).map(|(number, _)| *number).collect()
+    }
+
+    /// Tells these login processes to go. One that does not take the message is ended: it would keep the sockets.
+    fn order(&mut self, logins: &[u64], order: Order) {
+        for number in logins {
+            let Some(channel) = self.channels.get_mut(number) else { continue };
             if let Speaker::Login { retiring, .. } = &mut channel.speaker {
                 *retiring = true;
-                // One that is gone needs no order.
-                let _ = socket::send(&channel.socket, &order.to_bytes(), &[], true);
+            }
+            if socket::send(&channel.socket, &order.to_bytes(), &[], false).is_err() {
+                channel.child.terminate();
             }
         }
     }
