@@ -184,7 +184,8 @@ impl<'a> Server<'a> {
             for _ in 0..TAKEN_AT_ONCE {
                 match self.listeners[listener].accept() {
                     Ok((stream, address)) => {
-                        self.take(OwnedFd::from(stream), Peer { address: Some(address) })
+                        let peer = Peer { address: Some(address) };
+                        self.take(OwnedFd::from(stream), peer);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // The client left before it was taken.
