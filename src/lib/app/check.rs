@@ -3,6 +3,7 @@
 //! ordinary user is told what works for an ordinary user.
 
 mod places;
+mod secrets;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -19,10 +20,6 @@ use std::net::ToSocketAddrs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// Makes the user of the login process; README has the same line.
-const USERADD: &str = "useradd --system --user-group --no-create-home --home-dir /nonexistent \
-                       --shell /usr/sbin/nologin pop3d";
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,6 +104,7 @@ pub(crate) fn check(config: &Config, probes: &Probes<'_>) -> Vec<Finding> {
     findings.push(hostname(config, probes));
     findings.push(libcrypt());
     findings.push(plaintext(config, probes));
+    findings.extend(secrets::findings(config, probes));
     findings
 }
 
@@ -190,10 +188,14 @@ fn unprivileged(probes: &Probes<'_>) -> Finding {
     }
     match ((probes.account)("pop3d"), (probes.account)("nobody")) {
         (true, _) => Finding::ok("user pop3d: strangers are served by it"),
-        (false, true) => {
-            Finding::warning("user pop3d is missing: nobody is used, and others share that account", USERADD)
-        }
-        (false, false) => Finding::problem("there is neither user pop3d nor user nobody", USERADD),
+        (false, true) => Finding::warning(
+            "user pop3d is missing: nobody is used, and others share that account",
+            format!("{} pop3d", defaults::USERADD),
+        ),
+        (false, false) => Finding::problem(
+            "there is neither user pop3d nor user nobody",
+            format!("{} pop3d", defaults::USERADD),
+        ),
     }
 }
 

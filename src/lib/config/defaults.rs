@@ -9,6 +9,10 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What makes a system user for one of the roles; its name follows.
+pub(crate) const USERADD: &str = "useradd --system --user-group --no-create-home --home-dir /nonexistent \
+                       --shell /usr/sbin/nologin";
+
 /// Read when no other file is named; may be missing.
 pub(crate) const FILE: &str = "/etc/poptools/pop3d.toml";
 

@@ -4,6 +4,7 @@ use super::login::Cell;
 use super::monitor::Monitor;
 use super::places;
 use crate::config::Config;
+use crate::config::defaults::USERADD;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Log, SessionId};
 use crate::sys::privileges::{self, Ids};
@@ -38,6 +39,6 @@ pub(crate) fn login_ids() -> Result<Option<Ids>> {
 fn no_user() -> Error {
     Error::new(
         Kind::Config,
-        "there is no user pop3d and no user nobody for the login process: useradd -r pop3d",
+        format!("there is no user pop3d and no user nobody for the login process: {USERADD} pop3d"),
     )
 }

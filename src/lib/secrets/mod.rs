@@ -17,6 +17,7 @@ pub(crate) use seal::Key;
 pub(crate) use store::{Added, Listed, Material, NewEntry, Owner, Store, User};
 
 use crate::config::Config;
+use crate::config::defaults::USERADD;
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use crate::sys::privileges::{self, Ids};
@@ -104,8 +105,7 @@ pub(crate) fn owner() -> Result<Option<Ids>> {
         return Ok(None);
     }
     privileges::first_user(&[OWNER]).map(Some).ok_or_else(|| {
-        let fix = "useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin";
-        Error::new(Kind::Config, format!("there is no user {OWNER}, who owns the secrets: {fix} {OWNER}"))
+        Error::new(Kind::Config, format!("there is no user {OWNER}, who owns the secrets: {USERADD} {OWNER}"))
             .tell(TOLD)
     })
 }

@@ -1,6 +1,7 @@
 //! The findings of `pop3d --check` (design, section 7): each names its fix.
 
 use super::*;
+use crate::config::defaults::USERADD;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 
@@ -261,7 +262,7 @@ fn the_cause_that_keeps_sendmail_from_running_is_named() {
 fn readme_makes_the_user_as_check_says() {
     let readme = include_str!("../../../../README.md");
     let commands = readme.replace("\\\n", "").split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(commands.contains(&format!("sudo {USERADD}")), "README: {USERADD}");
+    assert!(commands.contains(&format!("sudo {USERADD} pop3d")), "README: {USERADD} pop3d");
 }
 
 #[test]
@@ -276,7 +277,7 @@ fn each_missing_thing_is_found() {
     let mut machine = Machine::new();
     if machine.probes.root {
         machine.probes.account = |name| name == "nobody";
-        assert_eq!(machine.worse(Severity::Warning, "user pop3d").fix.unwrap(), USERADD);
+        assert_eq!(machine.worse(Severity::Warning, "user pop3d").fix.unwrap(), format!("{USERADD} pop3d"));
         machine.probes.account = |_| false;
         machine.worse(Severity::Problem, "neither user pop3d nor user nobody");
         machine.probes.account = |_| true;
@@ -314,4 +315,20 @@ fn findings_are_lines() {
          problem  configuration: pop3d.toml:3:1: limits.x: unknown\\x1b[2J; fix: correct this, then check again; pop3d.toml(5) has every key\n"
     );
     assert_eq!(exit_status(&findings), 78, "sysexits: EX_CONFIG");
+}
+
+/// curl takes the strongest mechanism that is announced, and does not fall back.
+#[test]
+fn an_announced_mechanism_says_whom_it_locks_out() {
+    use crate::config::{Announce, Mechanism};
+    let mut machine = Machine::new();
+    machine.config.auth.secrets = machine.path("mailauth.db");
+    machine.config.auth.announce = Announce::List(vec![Mechanism::Apop]);
+    let speaks = |machine: &Machine| machine.check().iter().any(|finding| finding.what.contains("APOP"));
+    assert!(!speaks(&machine), "without a database there is nothing to say");
+    fs::write(machine.path("mailauth.db"), b"").unwrap();
+    let finding = machine.worse(Severity::Warning, "APOP is announced");
+    assert!(finding.fix.unwrap().contains("announce = []"));
+    machine.config.auth.announce = Announce::List(Vec::new());
+    assert!(machine.check().iter().any(|finding| finding.what == "APOP is not announced"));
 }
