@@ -50,11 +50,20 @@ pub(crate) struct Logout {
     pub(crate) client: Option<SocketAddr>,
     /// As whom.
     pub(crate) user: Vec<u8>,
-    /// Messages sent as a whole.
+    /// What was done.
+    pub(crate) report: Report,
+    /// From login to end.
+    pub(crate) seconds: u64,
+}
+
+/// What a session did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Messages sent as a whole (RETR).
     pub(crate) retrieved: u32,
-    /// TOP commands answered.
+    /// Messages sent in part (TOP).
     pub(crate) top: u32,
-    /// Octets sent.
+    /// Octets sent to the client.
     pub(crate) octets: u64,
     /// Messages deleted for good.
     pub(crate) deleted: u32,
@@ -64,10 +73,15 @@ pub(crate) struct Logout {
     pub(crate) left: u32,
     /// Their octets.
     pub(crate) left_octets: u64,
-    /// From login to end.
-    pub(crate) seconds: u64,
     /// How it ended.
     pub(crate) end: End,
+}
+
+impl Report {
+    /// A session that did nothing.
+    pub(crate) const fn ended(end: End) -> Self {
+        Self { retrieved: 0, top: 0, octets: 0, deleted: 0, deleted_octets: 0, left: 0, left_octets: 0, end }
+    }
 }
 
 /// How a session ended.
@@ -158,14 +172,14 @@ impl fmt::Display for Event {
 
 impl fmt::Display for Logout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { retrieved, top, octets, deleted, deleted_octets, left, left_octets, seconds, .. } = self;
+        let Report { retrieved, top, octets, deleted, deleted_octets, left, left_octets, end } = self.report;
         write!(f, "logout: {} user={} ", Client(&self.client), Value(&self.user))?;
         write!(f, "retrieved={retrieved} top={top} octets={octets} ")?;
         write!(
             f,
             "deleted={deleted} deleted_octets={deleted_octets} left={left} left_octets={left_octets} "
         )?;
-        write!(f, "seconds={seconds} end={}", self.end.word())
+        write!(f, "seconds={} end={}", self.seconds, end.word())
     }
 }
 

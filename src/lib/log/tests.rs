@@ -51,9 +51,7 @@ impl Fixture {
 #[test]
 fn lines_are_worded_as_the_grammar_says() {
     let (client, user) = (at("192.0.2.1:4711"), b"ann".to_vec());
-    let logout = Logout {
-        client,
-        user: user.clone(),
+    let report = Report {
         retrieved: 2,
         top: 1,
         octets: 812,
@@ -61,9 +59,9 @@ fn lines_are_worded_as_the_grammar_says() {
         deleted_octets: 700,
         left: 3,
         left_octets: 1234,
-        seconds: 4,
         end: End::Quit,
     };
+    let logout = Logout { client, user: user.clone(), report, seconds: 4 };
     let reason = "wrong-password".to_owned();
     let text = "cannot open /var/mail/ann: Permission denied".to_owned();
     let lines = [

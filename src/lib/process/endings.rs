@@ -1,9 +1,8 @@
 //! How children end, and what the log says of it. The monitor's part.
 
 use super::monitor::{Channel, Child, Monitor, Sending, Speaker, Visit};
-use super::notice::Report;
 use super::sendmail::{self, Sent};
-use crate::log::{End, Event, Logout, SessionId};
+use crate::log::{End, Event, Logout, Report, SessionId};
 use crate::sys::process::{Ended, SIGTERM, reap};
 
 impl Monitor {
@@ -71,20 +70,9 @@ impl Monitor {
         };
         self.intake.left(&id);
         let report = report.unwrap_or_else(|| Report::ended(End::Killed));
-        let logout = Logout {
-            client: peer.address,
-            user: admitted.user.into_bytes(),
-            retrieved: report.retrieved,
-            top: report.tops,
-            octets: report.sent,
-            deleted: report.deleted,
-            deleted_octets: report.deleted_octets,
-            left: report.left,
-            left_octets: report.left_octets,
-            seconds: began.elapsed().as_secs(),
-            end: report.end,
-        };
-        let user = logout.user.clone();
+        let user = admitted.user.into_bytes();
+        let seconds = began.elapsed().as_secs();
+        let logout = Logout { client: peer.address, user: user.clone(), report, seconds };
         self.log.event(&id, pid, &Event::Logout(logout));
         if self.config.log.statistics && report.end != End::Killed {
             let Report { deleted, deleted_octets, left, left_octets, .. } = report;

@@ -8,7 +8,7 @@
 use super::intake::{Intake, Limits, Turn};
 use super::login::{self, Cell};
 use super::message::{Answer, LARGEST, Mechanism, Message};
-use super::notice::{Admitted, Notice, Report};
+use super::notice::{Admitted, Notice};
 use super::role::Surroundings;
 use super::sendmail;
 use super::standalone::Site;
@@ -16,7 +16,7 @@ use super::{spool, verifier};
 use crate::auth::{self, Announced};
 use crate::config::{Config, defaults};
 use crate::error::{Error, Kind, Result};
-use crate::log::{Event, Log, SessionId};
+use crate::log::{Event, Log, Report, SessionId};
 use crate::sys::process::{ChildId, fork};
 use crate::sys::queue::Queue;
 use crate::sys::signals::{self, Signals};

@@ -5,7 +5,7 @@
 
 use super::message::{Malformed, Mechanism, Message, Reader, Writer, put_error, take_error};
 use crate::error::Error;
-use crate::log::{End, SessionId};
+use crate::log::{End, Report, SessionId};
 use crate::sys::socket::Peer;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -41,27 +41,6 @@ pub(crate) struct Admitted {
     pub(crate) mechanism: Mechanism,
     /// TLS version; empty in the clear.
     pub(crate) tls: String,
-}
-
-/// What a session did, said once at its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Report {
-    /// Messages sent as a whole (RETR).
-    pub(crate) retrieved: u32,
-    /// Messages sent in part (TOP).
-    pub(crate) tops: u32,
-    /// Octets sent to the client.
-    pub(crate) sent: u64,
-    /// Messages deleted.
-    pub(crate) deleted: u32,
-    /// Their octets.
-    pub(crate) deleted_octets: u64,
-    /// Messages left.
-    pub(crate) left: u32,
-    /// Their octets.
-    pub(crate) left_octets: u64,
-    /// How it ended.
-    pub(crate) end: End,
 }
 
 /// What a role says to the monitor.
@@ -128,7 +107,7 @@ impl Message for Notice {
             Self::Transmit(octets) => {
                 out.byte(11).number(*octets);
             }
-            Self::Report(report) => report.encode(out.byte(12)),
+            Self::Report(report) => put_report(out.byte(12), report),
             Self::Begun => {
                 out.byte(13);
             }
@@ -159,7 +138,7 @@ impl Message for Notice {
             9 => Self::Remark(input.text()?),
             10 => Self::Spool,
             11 => Self::Transmit(input.number()?),
-            12 => Self::Report(Report::decode(input)?),
+            12 => Self::Report(take_report(input)?),
             13 => Self::Begun,
             _ => return Err(Malformed),
         })
@@ -199,45 +178,38 @@ impl Departure {
     }
 }
 
-impl Report {
-    /// A session that did nothing yet.
-    pub(crate) const fn ended(end: End) -> Self {
-        Self { retrieved: 0, tops: 0, sent: 0, deleted: 0, deleted_octets: 0, left: 0, left_octets: 0, end }
+fn put_report(out: &mut Writer, report: &Report) {
+    for count in [report.retrieved, report.top, report.deleted, report.left] {
+        out.number(u64::from(count));
     }
+    out.number(report.octets).number(report.deleted_octets).number(report.left_octets);
+    out.byte(match report.end {
+        End::Quit => 0,
+        End::Dropped => 1,
+        End::Idle => 2,
+        End::Failed => 3,
+        End::Killed => 4,
+    });
+}
 
-    fn encode(&self, out: &mut Writer) {
-        for count in [self.retrieved, self.tops, self.deleted, self.left] {
-            out.number(u64::from(count));
-        }
-        out.number(self.sent).number(self.deleted_octets).number(self.left_octets);
-        out.byte(match self.end {
-            End::Quit => 0,
-            End::Dropped => 1,
-            End::Idle => 2,
-            End::Failed => 3,
-            End::Killed => 4,
-        });
-    }
-
-    fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            retrieved: input.small()?,
-            tops: input.small()?,
-            deleted: input.small()?,
-            left: input.small()?,
-            sent: input.number()?,
-            deleted_octets: input.number()?,
-            left_octets: input.number()?,
-            end: match input.byte()? {
-                0 => End::Quit,
-                1 => End::Dropped,
-                2 => End::Idle,
-                3 => End::Failed,
-                4 => End::Killed,
-                _ => return Err(Malformed),
-            },
-        })
-    }
+fn take_report(input: &mut Reader<'_>) -> Result<Report, Malformed> {
+    Ok(Report {
+        retrieved: input.small()?,
+        top: input.small()?,
+        deleted: input.small()?,
+        left: input.small()?,
+        octets: input.number()?,
+        deleted_octets: input.number()?,
+        left_octets: input.number()?,
+        end: match input.byte()? {
+            0 => End::Quit,
+            1 => End::Dropped,
+            2 => End::Idle,
+            3 => End::Failed,
+            4 => End::Killed,
+            _ => return Err(Malformed),
+        },
+    })
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@
 //! (`spool.rs`); what needs a program, the monitor's child (`sendmail.rs`). A client that is silent, or that takes nothing
 //! of a reply, for the idle timeout is gone, and nothing is deleted (RFC 1939, section 3).
 
-use super::notice::{Notice, Report};
+use super::notice::Notice;
 use super::role::{Surroundings, describe, describe_reply};
 use super::xmit;
 use crate::error::{Error, Result};
-use crate::log::{End, SessionId};
+use crate::log::{End, Report, SessionId};
 use crate::maildrop::{Entry, Maildrop};
 use crate::protocol::MsgNo;
 use crate::protocol::capability::Offer;
@@ -349,7 +349,7 @@ impl Session<'_> {
             self.machine.retrieved(message);
             self.report.retrieved = self.report.retrieved.saturating_add(1);
         } else {
-            self.report.tops = self.report.tops.saturating_add(1);
+            self.report.top = self.report.top.saturating_add(1);
         }
         Ok(())
     }
@@ -421,7 +421,7 @@ impl Session<'_> {
     pub(super) fn flush(&mut self) -> Stopped<()> {
         loop {
             let sent = self.output.flush(self.stream.as_mut()).map_err(|_| End::Dropped)?;
-            self.report.sent += sent as u64;
+            self.report.octets += sent as u64;
             if self.output.is_empty() {
                 return Ok(());
             }

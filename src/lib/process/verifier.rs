@@ -6,14 +6,14 @@
 //! Whatever verification left in memory is overwritten before the client gets a word (a test searches for it).
 
 use super::message::{Answer, Attempt, Credentials, LARGEST, Mechanism, Message};
-use super::notice::{Admitted, Notice, Report};
+use super::notice::{Admitted, Notice};
 use super::places;
 use super::role::Surroundings;
 use super::session::{self, Visitor};
 use super::spool::Remote;
 use crate::auth::{self, Account, Proof, Reason, Verdict};
 use crate::error::{Error, Kind, Result};
-use crate::log::{End, SessionId};
+use crate::log::{End, Report, SessionId};
 use crate::maildrop::{self, Maildrop};
 use crate::protocol::name::UserName;
 use crate::sys::process::end_first_when_out_of_memory;
