@@ -1,44 +1,66 @@
-//! Real clients fetch real mail through a real inetd: what they get is what was stored, octet for octet.
+//! Real clients fetch real mail, however the server was started: what they get is what was stored, octet for octet.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod common;
+#[path = "support/clients/programs.rs"]
+mod programs;
+#[path = "support/clients/starters.rs"]
+mod starters;
 
 use common::client::{assert_same, text};
 use common::mail::{self, Stored};
-use common::world::{becomes, uid};
-use common::{Child, PASSWORD, World, find_program, isolated_with_network, machine, programs_or_skip, run};
+use common::site::ADDRESS;
+use common::world::{QUICK_HASH, becomes};
+use common::{Child, Client, PASSWORD, World, isolated_with_network, machine, programs_or_skip, run};
+use programs::Program;
+use starters::Starter;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
-/// A world whose port 110 inetd serves, with the difficult maildrop in it.
+/// The user with an APOP entry; ann has a UNIX password, and carol is who runs the clients.
+const APOP_USER: &str = "bob";
+const APOP_SECRET: &str = "tanstaaf";
+
+/// A world whose port 110 is served, with the difficult maildrop in it.
 struct Served {
     world: World,
     stored: Vec<Stored>,
-    _inetd: Child,
+    _server: Child,
 }
 
 impl Served {
-    fn start() -> Self {
-        let world = World::setup().options(&[]).start();
+    fn start(starter: &Starter, announce: &str) -> Self {
+        let auth = format!("[auth]\nkey = \"/run/lib/keys/mailauth.key\"\n{announce}\n");
+        // The user of the secrets database, who cannot log in.
+        let world =
+            World::setup().user_with_uid("pop", 20_998, "!").user("carol", QUICK_HASH).config(&auth).start();
         let (bytes, stored) = mail::difficult_mbox();
         world.maildrop("ann", &bytes);
-        let line = format!(
-            "127.0.0.1:pop3 stream tcp4 nowait.1000 root {} pop3d --config {}\n",
-            world.program.display(),
-            world.config.display()
-        );
-        let config = world.directory().join("inetd.conf");
-        machine::write(&config, line.as_bytes(), 0o644);
-        let mut command = Command::new(find_program("inetd").unwrap());
-        command.arg("-i").arg(&config).current_dir("/").stdin(Stdio::null());
-        let inetd = Child::start(command);
-        common::eventually("inetd listens on port 110", || TcpStream::connect("127.0.0.1:110").ok());
-        Self { world, stored, _inetd: inetd }
+        let _server = (starter.start)(&world);
+        Self { world, stored, _server }
+    }
+
+    /// Makes the secrets database with an entry of bob's; what mailauth says to the administrator.
+    fn add_apop(&self) -> String {
+        let mailauth = |line: &str| {
+            let script = format!("printf %s {APOP_SECRET} | \"$0\" --config \"$1\" {line}");
+            let program = env!("CARGO_BIN_EXE_mailauth");
+            let output = run(Command::new("sh").args(["-c", &script, program]).arg(&self.world.config));
+            assert!(output.status.success(), "mailauth {line}: {}", text(&output.stderr));
+            text(&output.stderr)
+        };
+        mailauth("init");
+        mailauth(&format!("add {APOP_USER} --stdin"))
+    }
+
+    /// Whether greetings have a challenge, now or soon: a server that stays looks once a second.
+    fn challenges(&self) -> bool {
+        let greeting = || Client::new(TcpStream::connect(ADDRESS).unwrap(), Child::nobody(), 0).greeting;
+        common::within(Duration::from_secs(3), || greeting().contains('<').then_some(())).is_some()
     }
 
     fn wire(&self, message: usize) -> Vec<u8> {
@@ -48,17 +70,107 @@ impl Served {
     fn count(&self) -> usize {
         self.stored.len()
     }
+
+    /// One client fetches and deletes the difficult maildrop; what is wrong with what it got.
+    fn cell(&self, program: &Program, home: &Path) -> Result<(), String> {
+        let (user, secret) = if program.apop { (APOP_USER, APOP_SECRET) } else { ("ann", PASSWORD) };
+        self.world.maildrop(user, &mail::difficult_mbox().0);
+        let got = program.run(home, user, secret, self.count())?;
+        self.compare(program, &got)?;
+        let empty = becomes(&self.world.mailbox(user), b"");
+        empty.then_some(()).ok_or_else(|| "messages are left in the maildrop".to_owned())
+    }
+
+    fn compare(&self, program: &Program, got: &[Vec<u8>]) -> Result<(), String> {
+        if got.len() != self.count() {
+            return Err(format!("{} messages, not {}", got.len(), self.count()));
+        }
+        let wrong = got.iter().zip(&self.stored).position(|(got, stored)| *got != (program.makes)(stored));
+        wrong.map_or(Ok(()), |index| {
+            let (got, expected) = (&got[index], (program.makes)(&self.stored[index]));
+            let at = got.iter().zip(&expected).take_while(|(one, other)| one == other).count();
+            let show = |bytes: &[u8]| {
+                bytes[at.saturating_sub(20)..bytes.len().min(at + 60)].escape_ascii().to_string()
+            };
+            Err(format!("message {} differs at {at}: {} is not {}", index + 1, show(got), show(&expected)))
+        })
+    }
 }
 
 /// The test with everything it needs, when that is installed.
-fn served(programs: &[&str], test: impl FnOnce(&Served) + Send) {
-    if !common::root_or_skip() || !programs_or_skip(&[&["inetd"], programs].concat()) {
+fn served_by(starter: &Starter, announce: &str, programs: &[&str], test: impl FnOnce(&Served) + Send) {
+    if !common::root_or_skip() || !programs_or_skip(&[starter.needs, programs].concat()) {
         return;
     }
     isolated_with_network(|| {
-        assert!(TcpListener::bind("127.0.0.1:110").is_ok(), "a network of its own has port 110 free");
-        test(&Served::start());
+        assert!(TcpListener::bind(ADDRESS).is_ok(), "a network of its own has port 110 free");
+        test(&Served::start(starter, announce));
     });
+}
+
+fn served(programs: &[&str], test: impl FnOnce(&Served) + Send) {
+    served_by(&starters::INETD, "", programs, test);
+}
+
+/// Every client that is installed against one way to start the server.
+fn matrix(starter: &Starter) {
+    served_by(starter, "", &[], |served| {
+        served.add_apop();
+        assert!(served.challenges());
+        let mut failures = Vec::new();
+        let installed = programs::ALL.iter().filter(|program| programs_or_skip(program.needs));
+        for (number, program) in installed.enumerate() {
+            match served.cell(program, &served.world.directory().join(format!("client{number}"))) {
+                Ok(()) => eprintln!("{}: {} messages, all the same", program.name, served.count()),
+                Err(why) => failures.push(format!("{}: {why}", program.name)),
+            }
+        }
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    });
+}
+
+#[test]
+fn all_clients_under_inetd() {
+    matrix(&starters::INETD);
+}
+
+#[test]
+fn all_clients_with_systemds_listening_socket() {
+    matrix(&starters::SYSTEMD_LISTENING);
+}
+
+#[test]
+fn all_clients_with_systemds_connections() {
+    matrix(&starters::SYSTEMD_ACCEPT);
+}
+
+#[test]
+fn all_clients_with_systemds_connections_as_from_inetd() {
+    matrix(&starters::SYSTEMD_INETD);
+}
+
+#[test]
+fn all_clients_standalone() {
+    matrix(&starters::STANDALONE);
+}
+
+#[test]
+fn a_unix_password_and_curls_defaults_get_in_when_nothing_is_announced() {
+    // Design, section 3: curl takes APOP where there is a challenge, and does not fall back.
+    for (announce, gets_in) in [("", false), ("announce = []", true)] {
+        served_by(&starters::STANDALONE, announce, &["curl"], |served| {
+            let said = served.add_apop();
+            let hint = said.contains("announce = [] in [auth]");
+            assert_eq!(hint, !gets_in, "mailauth add says how to arrange it: {said}");
+            assert_eq!(served.challenges(), !gets_in, "the greeting has a challenge: {announce}");
+            let user = format!("ann:{PASSWORD}");
+            let output = run(Command::new("curl").args(["-sS", "--user", &user, "pop3://127.0.0.1/1"]));
+            assert_eq!(output.status.success(), gets_in, "{announce}: {}", text(&output.stderr));
+            if gets_in {
+                assert_same("curl, message 1", &output.stdout, &served.wire(1));
+            }
+        });
+    }
 }
 
 fn curl(arguments: &[&str]) -> Output {
@@ -139,93 +251,18 @@ fn python_gets_what_was_stored_and_the_counts_agree() {
     });
 }
 
-/// Fetchmail with its own configuration, run as an ordinary user; each message becomes a file.
-struct Fetchmail {
-    home: PathBuf,
-}
-
-impl Fetchmail {
-    fn new(world: &World) -> Self {
-        let home = world.directory().join("fetchmail");
-        machine::make_directory(&home, 0o700);
-        machine::make_directory(&home.join("got"), 0o700);
-        // Each message in a file of its own, in the order of arrival.
-        let script = "#!/bin/sh\ncd \"$1\" && n=$(ls | wc -l) && cat > $((n + 1))\n";
-        machine::write(&world.directory().join("mda"), script.as_bytes(), 0o755);
-        let rc = format!(
-            "set invisible\nset no bouncemail\n\
-             poll 127.0.0.1 protocol pop3 port 110 auth password no dns timeout 20\n\
-             \x20 username \"ann\" password \"{PASSWORD}\" is \"bob\" here\n\
-             \x20 fetchall no rewrite pass8bits sslproto '' fetchlimit 0 mda \"{} {}\"\n",
-            world.directory().join("mda").display(),
-            home.join("got").display()
-        );
-        machine::write(&home.join("rc"), rc.as_bytes(), 0o600);
-        let fetchmail = Self { home };
-        fetchmail.give_to(uid("bob"));
-        fetchmail
-    }
-
-    fn give_to(&self, user: u32) {
-        for path in [self.home.clone(), self.home.join("got"), self.home.join("rc")] {
-            chown(path, Some(user), Some(user)).unwrap();
-        }
-    }
-
-    /// Runs it once; what it got, in order.
-    fn fetch(&self, keep: bool) -> Vec<Vec<u8>> {
-        for old in fs::read_dir(self.home.join("got")).unwrap() {
-            fs::remove_file(old.unwrap().path()).unwrap();
-        }
-        let mut command = Command::new("timeout");
-        command.args(["-k", "1", "60", "fetchmail", "--nosyslog", "--nodetach", "-v"]);
-        command.arg(if keep { "--keep" } else { "--nokeep" }).arg("-f").arg(self.home.join("rc"));
-        command.arg("--pidfile").arg(self.home.join("pid")).arg("-i").arg(self.home.join("ids"));
-        command.env("HOME", &self.home).env("FETCHMAILHOME", &self.home).env("LC_ALL", "C").current_dir("/");
-        command.uid(uid("bob")).gid(uid("bob")).stdin(Stdio::null());
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "fetchmail: {}\n{}", text(&output.stdout), text(&output.stderr));
-        let count = fs::read_dir(self.home.join("got")).unwrap().count();
-        (1..=count).map(|number| fs::read(self.home.join("got").join(number.to_string())).unwrap()).collect()
-    }
-}
-
-/// What fetchmail gives its mail delivery agent: local line ends. It drops a CR in front of the LF, so that
-/// stored CRLF ends come out as LF too.
-fn delivered(stored: &[u8]) -> Vec<u8> {
-    mail::wire(stored)
-        .split(|&byte| byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-        .collect::<Vec<_>>()
-        .join(&b'\n')
-}
-
-/// Fetchmail 6.4 tears lines that are longer than its buffer of 8192 octets: it writes a NUL, an octet of
-/// whatever its memory holds, and a line end at each seam. No message here has a NUL of its own.
-fn mended(message: &[u8]) -> Vec<u8> {
-    let mut pieces = message.split(|&byte| byte == 0);
-    let first = pieces.next().unwrap_or_default().to_vec();
-    pieces.fold(first, |whole, piece| [&whole[..], &piece[piece.len().min(2)..]].concat())
-}
-
 #[test]
-fn fetchmail_keeps_and_then_empties_the_maildrop() {
+fn fetchmail_keeps_what_it_is_told_to_keep() {
     served(&["fetchmail"], |served| {
         let before = served.world.stored("ann");
-        let fetchmail = Fetchmail::new(&served.world);
-        for keep in [true, false] {
-            let got = fetchmail.fetch(keep);
-            assert_eq!(got.len(), served.count(), "every message once (keep: {keep})");
-            for (index, message) in got.iter().enumerate() {
-                let what = format!("fetchmail, message {}, keep: {keep}", index + 1);
-                assert_same(&what, &mended(message), &delivered(&served.stored[index]));
-            }
-            if keep {
-                assert_same("a maildrop that is kept", &served.world.stored("ann"), &before);
-            }
-        }
-        let mailbox = served.world.mailbox("ann");
-        assert!(becomes(&mailbox, b""), "all were deleted: {:?}", fs::metadata(&mailbox));
+        let fetchmail = programs::ALL.iter().find(|program| program.name == "fetchmail").unwrap();
+        let got = fetchmail.keep(&served.world.directory().join("keep"), "ann", PASSWORD).unwrap();
+        served.compare(fetchmail, &got).unwrap();
+        assert_same("a maildrop that is kept", &served.world.stored("ann"), &before);
+        let home = served.world.directory().join("delete");
+        let got = fetchmail.run(&home, "ann", PASSWORD, served.count()).unwrap();
+        served.compare(fetchmail, &got).unwrap();
+        assert!(becomes(&served.world.mailbox("ann"), b""), "all were deleted");
         no_locks(&served.world.spool);
     });
 }

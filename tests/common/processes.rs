@@ -102,6 +102,22 @@ impl Process {
         self.descriptors().iter().any(|(_, target)| *target == name)
     }
 
+    /// Its memory in KiB, pages that it shares counted in proportion; `None` when it is gone.
+    pub(crate) fn share_kib(&self) -> Option<u64> {
+        self.kib("smaps_rollup", "Pss:")
+    }
+
+    /// Its heap and stack in KiB, whoever shares them; `None` when it is gone.
+    pub(crate) fn heap_kib(&self) -> Option<u64> {
+        self.kib("status", "RssAnon:")
+    }
+
+    fn kib(&self, file: &str, field: &str) -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.pid)).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+        line.split_whitespace().next()?.parse().ok()
+    }
+
     /// Its root directory as seen by everybody else, and what is in it.
     pub(crate) fn root_directory(&self) -> (PathBuf, Vec<String>) {
         let link = format!("/proc/{}/root", self.pid);

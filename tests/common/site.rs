@@ -5,8 +5,10 @@ use super::processes::{self, Process};
 use super::world::{POP3D_UID, World, uid};
 use super::{Child, PATIENCE, eventually};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use std::collections::BTreeMap;
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 
 /// Where a [`Site`] listens.
@@ -40,6 +42,14 @@ impl<'a> Site<'a> {
     pub(crate) fn connect(&self) -> Client {
         let stream = TcpStream::connect(ADDRESS).unwrap();
         Client::new(stream, Child::nobody(), 0)
+    }
+
+    /// A new connection from another address of this machine; the greeting is read.
+    pub(crate) fn connect_from(&self, last: u8) -> Client {
+        let raw = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(raw.as_raw_fd(), &SockaddrIn::new(127, 0, 0, last, 0)).unwrap();
+        connect(raw.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 110)).unwrap();
+        Client::new(TcpStream::from(raw), Child::nobody(), 0)
     }
 
     /// A new connection, logged in.
