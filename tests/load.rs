@@ -107,8 +107,9 @@ fn five_hundred_wrong_passwords_hold_up_nobody() {
         }
         assert!(times.len() >= 3, "guesses were still being checked");
         assert!(*slowest <= Duration::from_secs(3), "issue: a right login of another user takes {slowest:?}");
-        // Design, section 2: max_verifications is 2 per core, of 18 MB each; bob's session is one more.
-        assert!(most.processes <= 1 + cores() + 2 * cores() + 2, "{most:?}");
+        // Design, section 2: max_verifications is 2 per core, of 18 MB each; bob has a session at work, its spool helper, and one or
+        // two before it that wait for their client to close.
+        assert!(most.processes <= 1 + cores() + 2 * cores() + 4, "{most:?}");
         assert!(most.all <= (2 * cores() as u64 + 1) * 24 * 1024 + 64 * 1024, "{most:?}");
         let largest = before.values().max().unwrap();
         assert!(most.lasting <= largest + 8 * 1024, "{most:?}, {largest} KiB before");
