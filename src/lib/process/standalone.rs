@@ -73,6 +73,10 @@ pub(crate) fn start(
         listeners.push(Listener { address: None, socket });
     }
     let listeners = open_listeners(listeners, &config)?;
+    if log.debugs() {
+        // What is accepted from them inherits it.
+        listeners.iter().for_each(|listener| socket::debug(&listener.socket));
+    }
     let cell = Cell { ids: inetd::login_ids()?, root: places::prepare(&config)? };
     let mut monitor = Monitor::new(config, log, own)?;
     monitor.site =
