@@ -11,12 +11,13 @@ mod starters;
 use common::client::{assert_same, text};
 use common::mail::{self, Stored};
 use common::site::ADDRESS;
-use common::world::{QUICK_HASH, becomes};
+use common::world::{QUICK_HASH, becomes, tcp_pair};
 use common::{Child, Client, PASSWORD, World, isolated_with_network, machine, programs_or_skip, run};
 use programs::Program;
 use starters::Starter;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -77,7 +78,8 @@ impl Served {
         self.world.maildrop(user, &mail::difficult_mbox().0);
         let got = program.run(home, user, secret, self.count())?;
         self.compare(program, &got)?;
-        let empty = becomes(&self.world.mailbox(user), b"");
+        // QUIT was answered, so that it is true already.
+        let empty = self.world.stored(user).is_empty();
         empty.then_some(()).ok_or_else(|| "messages are left in the maildrop".to_owned())
     }
 
@@ -295,4 +297,70 @@ fn inetd_serves_many_clients_one_after_the_other_and_side_by_side() {
             assert!(child.wait(common::PATIENCE).is_some(), "a refused client ends");
         }
     });
+}
+
+/// Whether `SO_DEBUG` is set, an option that nix has no name for.
+fn is_marked(socket: &impl AsRawFd) -> bool {
+    let (mut value, mut length): (libc::c_int, libc::socklen_t) = (0, 4);
+    // SAFETY: both pointers are to locals that outlive the call, and `length` is the size of the first.
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_DEBUG,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(status, 0, "{}", std::io::Error::last_os_error());
+    value != 0
+}
+
+#[test]
+fn debugging_marks_the_clients_socket() {
+    common::isolated(|| {
+        for (options, marked) in [(&["-d"][..], true), (&[], false)] {
+            let world = World::start();
+            let (ours, theirs) = tcp_pair("127.0.0.1:0");
+            let kept = theirs.try_clone().unwrap();
+            let server = Child::start(world.command(&[], options, theirs.into()));
+            let client = Client::new(ours, server, 0);
+            assert_eq!(is_marked(&kept), marked, "{options:?}");
+            drop(kept);
+            client.server_ends();
+        }
+    });
+}
+
+#[test]
+fn the_originals_options_work_in_every_mode() {
+    for starter in
+        [starters::INETD, starters::SYSTEMD_LISTENING, starters::SYSTEMD_ACCEPT, starters::STANDALONE]
+    {
+        if !common::root_or_skip() || !programs_or_skip(starter.needs) {
+            return;
+        }
+        isolated_with_network(|| {
+            // A place that is only root's: a trace is refused where others could have made it.
+            let trace = Path::new("/run/lib/trace");
+            let world = World::setup().options(&["-s", "-T", "1", "-t", "/run/lib/trace"]).start();
+            let stored = world.small_maildrop(2);
+            let _server = (starter.start)(&world);
+            let connect = || Client::new(TcpStream::connect(ADDRESS).unwrap(), Child::nobody(), 0);
+            let mut client = connect();
+            client.log_in("ann");
+            assert_eq!(client.listing("XTND XLST Subject"), ["1 Subject: number 1", "2 Subject: number 2"]);
+            client.ok("DELE 1");
+            client.quit();
+            let (deleted, left) = (mail::wire(&stored[0]).len(), mail::wire(&stored[1]).len());
+            let line = world.log_line(&["Stats: "]);
+            assert!(line.trim_end().ends_with(&format!("Stats: ann 1 {deleted} 1 {left}")), "-s: {line}");
+            let traced = fs::read_to_string(trace).unwrap();
+            assert!(traced.contains("XTND XLST Subject"), "-t: {traced}");
+            let mut idle = connect();
+            idle.log_in("ann");
+            // RFC 1939, section 3: closed without a response.
+            assert_eq!(text(&idle.rest()), "", "-T");
+        });
+    }
 }

@@ -283,14 +283,37 @@ fn links_lead_somewhere() {
     assert!(dead.is_empty(), "links to missing files:\n{}", dead.join("\n"));
 }
 
+#[test]
+fn tests_that_the_table_names_exist() {
+    let sources: String =
+        ["tests", "src"].iter().flat_map(|name| files(&root().join(name), ".rs")).map(read).collect();
+    let document = document("docs/original.md");
+    let words = document.split('`').skip(1).step_by(2);
+    let tests: Vec<&str> =
+        words.filter(|word| word.matches('_').count() >= 2 && !word.contains([' ', '.'])).collect();
+    assert!(tests.len() >= 30, "the table names tests: {tests:?}");
+    for test in tests {
+        assert!(sources.contains(&format!("fn {test}()")), "docs/original.md names {test}, which is no test");
+    }
+}
+
+fn read(path: PathBuf) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
 fn markdown(directory: &Path) -> Vec<PathBuf> {
+    files(directory, ".md")
+}
+
+/// The files below whose names end so, but for what is built and what is hidden.
+fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() && name != "target" && !name.starts_with('.') {
-            files.extend(markdown(&path));
-        } else if name.ends_with(".md") {
+            files.extend(self::files(&path, end));
+        } else if name.ends_with(end) {
             files.push(path);
         }
     }

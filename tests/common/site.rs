@@ -25,7 +25,8 @@ impl<'a> Site<'a> {
     /// Starts a server and waits until it says that it serves.
     pub(crate) fn start(world: &'a World) -> Self {
         let mut command = Command::new(&world.program);
-        command.arg("--config").arg(&world.config).args(["--listen", ADDRESS]).current_dir("/");
+        command.arg("--config").arg(&world.config).args(world.options()).args(["--listen", ADDRESS]);
+        command.current_dir("/");
         command.env_remove("LISTEN_FDS").env_remove("LISTEN_PID").env_remove("NOTIFY_SOCKET");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Self::start_as_it_is(world, command)

@@ -245,6 +245,11 @@ impl World {
         }
     }
 
+    /// The server's options, for one that the test starts in its own way.
+    pub(crate) fn options(&self) -> &[String] {
+        &self.options
+    }
+
     /// A directory for the test's own files, readable by everybody.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()

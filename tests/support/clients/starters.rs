@@ -24,9 +24,10 @@ const ACTIVATE: &str = "systemd-socket-activate";
 
 fn inetd(world: &World) -> Child {
     let line = format!(
-        "127.0.0.1:pop3 stream tcp4 nowait.1000 root {} pop3d --config {}\n",
+        "127.0.0.1:pop3 stream tcp4 nowait.1000 root {} pop3d --config {} {}\n",
         world.program.display(),
-        world.config.display()
+        world.config.display(),
+        world.options().join(" ")
     );
     let config = world.directory().join("inetd.conf");
     machine::write(&config, line.as_bytes(), 0o644);
@@ -39,7 +40,13 @@ fn inetd(world: &World) -> Child {
 /// `StandardInput=socket`.
 fn activate(world: &World, options: &[&str]) -> Child {
     let mut command = Command::new(find_program(ACTIVATE).unwrap());
-    command.args(["--listen", ADDRESS]).args(options).arg(&world.program).arg("--config").arg(&world.config);
+    command
+        .args(["--listen", ADDRESS])
+        .args(options)
+        .arg(&world.program)
+        .arg("--config")
+        .arg(&world.config)
+        .args(world.options());
     listening(command)
 }
 
