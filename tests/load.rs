@@ -68,7 +68,7 @@ fn five_hundred_wrong_passwords_hold_up_nobody() {
         let site = Site::start(&world);
         let before = memory(&site);
         // Half of them from the address that bob uses, the others from twenty more.
-        let address = |number: u8| if number % 2 == 0 { 1 } else { 2 + number / 2 % 20 };
+        let address = |number: u8| if number.is_multiple_of(2) { 1 } else { 2 + number / 2 % 20 };
         let mut guessers: Vec<Client> =
             (0..500).map(|number| site.connect_from(address((number % 250) as u8))).collect();
         for guesser in &mut guessers {
@@ -170,7 +170,7 @@ fn sixty_four_at_once_leave_nothing_behind() {
         let idle = || {
             eventually("monitor and login processes alone", || {
                 (site.processes().len() == 1 + cores()).then_some(())
-            })
+            });
         };
         // The first round makes state directories and grows tables.
         round(Duration::from_millis(500));
