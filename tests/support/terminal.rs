@@ -27,7 +27,7 @@ while talk:
         if not more():
             sys.exit('no prompt ' + talk[0] + ' in ' + repr(seen))
     at = seen.find(prompt, at) + len(prompt)
-    while b'password' in prompt and termios.tcgetattr(fd)[3] & termios.ECHO:
+    while b'password' in prompt.lower() and termios.tcgetattr(fd)[3] & termios.ECHO:
         time.sleep(0.001)
     os.write(fd, answer + b'\\n')
     talk = talk[2:]

@@ -1,5 +1,7 @@
 //! The secrets database (design, sections 4 and 5): sealed, ours alone, failing closed.
 
+mod keys;
+
 use super::*;
 use crate::secret::Secret;
 use std::fs::{self, Permissions};
