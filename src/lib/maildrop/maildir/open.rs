@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 /// Opens the directories of the Maildir with this path; none when there is none, or when it is not for us to say
-/// (`auto`, and it is not one).
+/// (`auto`, and it is no directory).
 ///
 /// # Errors
 /// It is no Maildir though the format says so, or does not belong to `uid`.
@@ -33,13 +33,17 @@ pub(crate) fn folders(format: Format, path: &Path, uid: u32) -> Result<Option<Fo
         };
         return if format == Format::Auto { Ok(None) } else { Err(refused(path, what)) };
     }
+    check(&found, path, uid)?;
     let maildir = above.open_directory(name).map_err(cannot)?;
     if !maildir.has_directory("cur") || !maildir.has_directory("new") {
-        let what = "is no Maildir: it has no directories cur and new";
-        return if format == Format::Auto { Ok(None) } else { Err(refused(path, what)) };
+        return Err(refused(path, "is a directory, but no Maildir: it has no directories cur and new"));
     }
     let folder = |name| {
         let inner = path.join(name);
+        // Looked at first for the sake of the message.
+        if let Some(found) = maildir.status(name).map_err(cannot)? {
+            check(&found, &inner, uid)?;
+        }
         let opened = maildir
             .open_directory(name)
             .map_err(|error| Error::io(format!("cannot open {}", inner.display()), error))?;
