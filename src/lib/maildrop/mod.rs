@@ -3,6 +3,8 @@
 pub(crate) mod index;
 mod maildir;
 pub(crate) mod mbox;
+#[cfg(test)]
+mod model;
 pub(crate) mod uidl;
 
 use crate::config::Format;

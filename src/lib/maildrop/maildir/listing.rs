@@ -97,6 +97,13 @@ impl Place {
             Some([1]) => Folder::New,
             _ => return Err(damaged()),
         };
+        // The state directory is the user's own: a name in it must not lead out of the Maildir.
+        if reader.0.is_empty()
+            || reader.0.starts_with(b".")
+            || reader.0.iter().any(|octet| b"/\0".contains(octet))
+        {
+            return Err(damaged());
+        }
         Ok(Self { folder, name: reader.0.to_vec(), inode, modified })
     }
 
@@ -178,5 +185,22 @@ impl Listing {
     fn name(&self, at: usize) -> Option<&[u8]> {
         let slot = self.slots.get(at)?;
         self.names.get(slot.start..slot.start + usize::from(slot.length))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_says_where_a_message_is_and_leads_nowhere_else() {
+        let modified = Stamp { seconds: -1, nanoseconds: 7 };
+        let place = |name: &[u8]| Place { folder: Folder::New, name: name.to_vec(), inode: 9, modified };
+        let good = place(b"1.a\n\xff:2,S");
+        assert_eq!(Place::decode(&good.encode()).unwrap(), good);
+        for name in [&b""[..], b"..", b"../../.ssh/id", b"a/b", b".hidden", b"a\0b"] {
+            assert!(Place::decode(&place(name).encode()).is_err(), "{name:?}");
+        }
+        assert!(Place::decode(&good.encode()[..20]).is_err());
     }
 }

@@ -14,7 +14,14 @@ struct Home(tempfile::TempDir);
 
 impl Home {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::with(tempfile::tempdir().unwrap())
+    }
+
+    fn in_memory() -> Self {
+        Self::with(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
+    fn with(folder: tempfile::TempDir) -> Self {
         for name in ["Maildir/new", "Maildir/cur", "Maildir/tmp", "state"] {
             std::fs::create_dir_all(folder.path().join(name)).unwrap();
         }

@@ -159,11 +159,8 @@ fn without_room_in_the_state_directory_mail_is_served() {
 
 #[test]
 fn a_hundred_thousand_messages() {
-    if std::env::var_os("POPTOOLS_LARGE").is_none() {
-        eprintln!("skipped: takes half a minute, run with POPTOOLS_LARGE=1");
-        return;
-    }
-    let home = Home::new();
+    // Times are printed and not judged: the machine may be busy.
+    let home = Home::in_memory();
     (0..100_000).for_each(|number| home.put(format!("new/{number}.M{number}.host"), &message(number)));
     let time = |what: &str, begun: std::time::Instant| eprintln!("{what}: {:?}", begun.elapsed());
     home.settle();
