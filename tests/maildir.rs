@@ -233,8 +233,10 @@ fn killed_anywhere_in_an_update_each_message_is_whole_or_deleted() {
 #[test]
 fn an_update_that_fails_says_so_and_loses_nothing() {
     // RFC 1939, section 6, and design, section 4: +OK only when the deletions are durable.
+    let files = ["unlink", "rename", "open", "fsync", "newfstatat"];
     for error in ["EIO", "ENOSPC", "EDQUOT", "ENOMEM", "EMFILE", "ENFILE", "EROFS", "EACCES"] {
-        update_faults(|_| Some(support::injected(error)));
+        let of_files = |calls: &str| files.iter().any(|call| calls.contains(call));
+        update_faults(|calls| of_files(calls).then(|| support::injected(error)));
     }
 }
 

@@ -159,7 +159,7 @@ pub(crate) fn update_faults(effect_of: impl Fn(&str) -> Option<&'static str> + S
     isolated(|| {
         let world = world();
         let home = Home::of(&world, "ann");
-        let mut struck = 0;
+        let (mut struck, mut synced) = (0, 0);
         for deleted in CASES {
             for calls in CHANGING.iter().chain(&["?newfstatat,?fstatat64,?statx"]) {
                 let Some(effect) = effect_of(calls) else { continue };
@@ -168,11 +168,14 @@ pub(crate) fn update_faults(effect_of: impl Fn(&str) -> Option<&'static str> + S
                         break;
                     }
                     struck += 1;
+                    synced += usize::from(calls.contains("fsync"));
                 }
             }
         }
         eprintln!("{struck} calls met");
         assert!(struck >= 10, "the faults meet the update: {struck}");
+        // Design, section 4: `new` and `cur` are synced before +OK.
+        assert!(synced >= 2 * CASES.len(), "directories are made durable: {synced}");
     });
 }
 

@@ -193,6 +193,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_time_is_told_from_a_later_one_after_a_tick_of_its_clock() {
+        let now = clock::wall();
+        let at = |back_ms: u64, whole: bool| {
+            let time = now - std::time::Duration::from_millis(back_ms);
+            let nanoseconds = if whole { 0 } else { i64::from(time.subsec_nanos()).max(1) };
+            let modified = Stamp { seconds: time.as_secs().cast_signed(), nanoseconds };
+            let long_ago = Identity { modified: Stamp { seconds: 9, nanoseconds: 9 }, ..Identity::default() };
+            has_settled(&(long_ago, Identity { modified, changed: long_ago.modified, ..long_ago }))
+                && has_settled(&(Identity { changed: modified, modified, ..long_ago }, long_ago))
+        };
+        // Seconds 0 of `changed` in `long_ago` are long ago, too.
+        assert!(at(60_000, false) && at(60_000, true));
+        assert!(!at(0, false), "just now");
+        assert!(!at(1000, true), "by a clock of whole seconds it may be now");
+    }
+
+    #[test]
     fn a_note_says_where_a_message_is_and_leads_nowhere_else() {
         let modified = Stamp { seconds: -1, nanoseconds: 7 };
         let place = |name: &[u8]| Place { folder: Folder::New, name: name.to_vec(), inode: 9, modified };
