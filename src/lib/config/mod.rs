@@ -71,10 +71,12 @@ pub(crate) struct Maildrop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) enum Format {
-    /// By what is there; a regular or missing file is mbox.
+    /// By what is there: a directory with `cur` and `new` is a Maildir, a regular or missing file an mbox.
     Auto,
     /// One file with all messages.
     Mbox,
+    /// A directory with a file for each message.
+    Maildir,
 }
 
 /// One way to lock a mailbox against other programs.
@@ -213,8 +215,8 @@ impl TryFrom<String> for Format {
         match value.as_str() {
             "auto" => Ok(Self::Auto),
             "mbox" => Ok(Self::Mbox),
-            "maildir" => Err("\"maildir\" is not in this version; use \"auto\" or \"mbox\"".to_owned()),
-            _ => Err(format!("\"{value}\" is no format; use \"auto\" or \"mbox\"")),
+            "maildir" => Ok(Self::Maildir),
+            _ => Err(format!("\"{value}\" is no format; use \"auto\", \"mbox\" or \"maildir\"")),
         }
     }
 }

@@ -108,18 +108,18 @@ fn enter(
     let state = places::state_directory(config, account)?;
     end_first_when_out_of_memory(SESSION_SCORE);
     privileges::become_for_good(&places::session_ids(account))?;
-    let found = maildrop::open_mailbox(config.maildrop.format, &path, account.uid)?;
+    let found = maildrop::find(config.maildrop.format, &path, account.uid)?;
     session::LIMITS.apply()?;
-    let fence = Fence {
-        calls: session::CALLS,
-        directories: &inside(&state),
-        require: surroundings.require_sandbox(),
-    };
+    let mut directories = found.directories();
+    directories.extend(inside(&state));
+    let fence =
+        Fence { calls: session::CALLS, directories: &directories, require: surroundings.require_sandbox() };
     surroundings.warn_of_missing(&fence.close()?);
     memory::wipe_stack();
     memory::overwrite_freed(false);
     memory::trim();
-    let mut maildrop = maildrop::open(found, &path, state, Box::new(Remote::new(surroundings)?))?;
+    let mut maildrop =
+        maildrop::open(found, &path, account.uid, state, Box::new(Remote::new(surroundings)?))?;
     surroundings.remark(maildrop.take_notes());
     Ok((maildrop, lock))
 }

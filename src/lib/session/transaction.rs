@@ -63,7 +63,7 @@ pub enum Effect {
     Delete(MsgNo),
     /// XTND XMIT: send [`Transaction::receive_reply`], take a message up to its `.` line, send it.
     Receive,
-    /// QUIT with deletions: commit, send [`Transaction::quit_reply`], close the connection.
+    /// QUIT after a deletion or a retrieval: commit, send [`Transaction::quit_reply`], close the connection.
     Commit,
     /// QUIT without: send it and close the connection.
     Close(Reply),
@@ -214,7 +214,9 @@ impl Transaction {
             Command::Noop => Effect::Reply(Reply::ok("")),
             Command::Rset => Effect::Reply(self.reset()),
             Command::Last => Effect::Reply(Reply::ok(self.last.to_string())),
-            Command::Quit if self.deleted.is_empty() => Effect::Close(farewell(&self.setup.host)),
+            Command::Quit if self.deleted.is_empty() && self.retrieved.is_empty() => {
+                Effect::Close(farewell(&self.setup.host))
+            }
             Command::Quit => Effect::Commit,
             Command::Capa => {
                 Effect::Capabilities(Reply::ok(CAPABILITIES_FOLLOW), capability::lines(&self.setup.offer))

@@ -214,6 +214,20 @@ fn the_spool_is_judged_by_its_mode() {
 }
 
 #[test]
+fn nothing_is_made_beside_maildirs() {
+    let mut machine = Machine::new();
+    machine.config.maildrop.format = crate::config::Format::Maildir;
+    if !machine.probes.root {
+        eprintln!("not root: a spool of root's cannot be made");
+        return;
+    }
+    machine.mode("mail", 0o555);
+    assert!(machine.check().iter().all(|finding| !finding.what.contains("lock files")), "design, section 4");
+    machine.mode("mail", 0o1777);
+    assert!(machine.worse(Severity::Warning, "mail spool").what.contains("plant Maildirs"));
+}
+
+#[test]
 fn directories_of_a_hashed_spool_are_looked_at() {
     let mut machine = Machine::new();
     if !machine.probes.root {
