@@ -123,7 +123,7 @@ fn root_makes_everything_for_pop() {
         site.run("add ann --stdin", SECRET).well();
         assert_eq!(mode(&format!("{AUTH}/announce")), (0o600, POP));
         site.run("init", "").refused(1, "is there already; init --clear empties it");
-        assert_eq!(site.run("list", "").well(), "ann\tAPOP\t\tno\tno\n");
+        assert_eq!(site.run("list", "").well(), "ann\tAPOP\t\tno\tno\t-\n");
         site.run("init --clear", "").well();
         assert_eq!(site.run("list", "").well(), "");
     });
@@ -142,12 +142,15 @@ fn pop_administers_and_others_do_not() {
             run(command, input)
         };
         run_as(POP, "add bob --stdin", SECRET).well();
-        assert_eq!(run_as(POP, "list --type apop", "").well(), "ann\tAPOP\t\tno\tno\nbob\tAPOP\t\tno\tno\n");
+        assert_eq!(
+            run_as(POP, "list --type apop", "").well(),
+            "ann\tAPOP\t\tno\tno\t-\nbob\tAPOP\t\tno\tno\t-\n"
+        );
         run_as(POP, "remove bob", "").well();
         for line in ["list", "remove ann", "add ann --stdin", "init", "init --clear"] {
             run_as(uid("ann"), line, SECRET).refused(77, "only root and pop may use");
         }
-        assert_eq!(site.run("list", "").well(), "ann\tAPOP\t\tno\tno\n");
+        assert_eq!(site.run("list", "").well(), "ann\tAPOP\t\tno\tno\t-\n");
     });
 }
 
@@ -178,7 +181,7 @@ fn refusals_name_cause_and_status() {
         site.run("add virginia --virtual --stdin", "Virginia").refused(65, "not the user's name");
         let usage = site.run("add bob secret", "");
         assert_eq!((usage.status, usage.out.as_str()), (64, ""), "no secret is an argument");
-        assert_eq!(site.run("list", "").well(), "ann\tAPOP\t\tno\tno\n", "nothing was changed");
+        assert_eq!(site.run("list", "").well(), "ann\tAPOP\t\tno\tno\t-\n", "nothing was changed");
     });
 }
 
@@ -217,7 +220,9 @@ fn application_passwords_log_in() {
             assert_eq!(site.pass("ann", password).starts_with("+OK"), good, "{password}");
         }
         site.run("remove ann --label phone", "").well();
-        assert_eq!(site.run("list", "").well(), "ann\tPOP\ttablet\tno\tno\n");
+        let list = site.run("list", "").well();
+        assert!(list.starts_with("ann\tPOP\ttablet\tno\tno\t20"), "used, at the time of: {list}");
+        assert_eq!(list.lines().count(), 1);
         assert!(site.pass("ann", "for the phone").starts_with("-ERR"));
         assert!(site.pass("ann", "for the tablet").starts_with("+OK"));
         site.run("add v --virtual --type POP --stdin", SECRET).well();
@@ -404,7 +409,7 @@ fn an_ordinary_user_has_an_installation_of_the_own() {
     own.run("add v --virtual --stdin", SECRET).well();
     let made = own.run("add w --virtual --generate", "").well();
     assert_eq!((made.len(), made.ends_with('\n')), (25, true), "printed once, alone: {made}");
-    assert_eq!(own.run("list", "").well(), "v\tAPOP\t\tno\tyes\nw\tAPOP\t\tno\tyes\n");
+    assert_eq!(own.run("list", "").well(), "v\tAPOP\t\tno\tyes\t-\nw\tAPOP\t\tno\tyes\t-\n");
     let table = own.run("list --format table", "").well();
     assert!(table.contains(" user ") && table.contains(" v "), "{table}");
     own.run("remove v", "").well();
@@ -432,7 +437,7 @@ fn secrets_are_asked_twice_on_the_terminal() {
     assert_eq!(own.run("list", "").well(), "");
     let (status, shown) = own.on_a_terminal("add v --virtual", &twice(SECRET));
     assert!(status == 0 && !shown.contains(SECRET), "{status} {shown}");
-    assert_eq!(own.run("list", "").well(), "v\tAPOP\t\tno\tyes\n");
+    assert_eq!(own.run("list", "").well(), "v\tAPOP\t\tno\tyes\t-\n");
     let (status, shown) = own.on_a_terminal("list", &[]);
     assert!(status == 0 && shown.contains(" user "), "a table on a terminal: {shown}");
     let (status, shown) = own.on_a_terminal("init", &[("[y/N]", "n")]);

@@ -9,7 +9,7 @@ use super::{Account, Finding, Proof, Reason, Verdict, unix};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
-use crate::secrets::{self, Owner, Places, Store, User};
+use crate::secrets::{self, Owner, Places, SecretType, State, Store, Use, User};
 use crate::sys::socket::{self, Wait};
 use crate::sys::{account, clock, privileges, process};
 use md5::{Digest, Md5};
@@ -113,10 +113,16 @@ fn ask_child(places: &Places, names: &[String], proof: Proof<'_>) -> Result<Answ
     let (here, there) = socket::pair().map_err(failed)?;
     let child = process::fork(|| {
         let decided = owner.as_ref().map_or(Ok(()), privileges::become_for_good);
-        let answer = decided.and_then(|()| decide(places, names, proof)).unwrap_or_else(Answer::from);
+        let mut used = None;
+        let decided = decided.and_then(|()| decide_by(places, names, proof, &mut used));
+        let answer = decided.unwrap_or_else(Answer::from);
         // Without an answer the other side knows enough.
         let bytes = serde_json::to_vec(&answer).unwrap_or_default();
-        u8::from(socket::send(&there, &bytes, &[], true).is_err())
+        let sent = socket::send(&there, &bytes, &[], true);
+        if let Some(used) = used {
+            note(places, &used);
+        }
+        u8::from(sent.is_err())
     })?;
     drop(there);
     let answer = hear(&here);
@@ -140,23 +146,39 @@ impl From<Error> for Answer {
     }
 }
 
-/// Opens the database and decides. Everything that could tell one user from another costs the same.
+/// Notes that an entry was used. The login goes on without it: state.db is knowledge, and decides nothing.
+fn note(places: &Places, used: &Use) {
+    let now = i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX);
+    let _ = State::note(places, used, now);
+}
+
+/// As [`decide_by`], where nobody wants to know the entry.
+#[cfg(test)]
 fn decide(places: &Places, names: &[String], proof: Proof<'_>) -> Result<Answer> {
+    decide_by(places, names, proof, &mut None)
+}
+
+/// Opens the database and decides. Everything that could tell one user from another costs the same. `used` gets the entry that was
+/// good for a yes.
+fn decide_by(places: &Places, names: &[String], proof: Proof<'_>, used: &mut Option<Use>) -> Result<Answer> {
     let store = Store::open(places)?;
-    let mut found = None;
-    for name in names {
-        found = found.or(store.user(name)?.map(|user| (name.as_str(), user)));
-    }
     match proof {
         Proof::Password(password) => {
-            Ok(found.map_or(Answer::Unknown, |(name, user)| by_password(name, user, password)))
+            let mut found = None;
+            for name in names {
+                found = found.or(store.user(name)?.map(|user| (name.as_str(), user)));
+            }
+            Ok(found.map_or(Answer::Unknown, |(name, user)| by_password(name, user, password, used)))
         }
-        Proof::Apop { challenge, digest } => by_digest(&store, places, found, challenge, digest),
+        Proof::Apop { challenge, digest } => {
+            let name = names.first().map_or("", String::as_str);
+            by_digest(&store, places, name, challenge, digest, used)
+        }
     }
 }
 
 /// PASS: nobody with an APOP entry may use it; who has application passwords may use those alone.
-fn by_password(name: &str, user: User, password: &Secret) -> Answer {
+fn by_password(name: &str, user: User, password: &Secret, used: &mut Option<Use>) -> Answer {
     if user.locked {
         return Answer::No(No::Locked, false);
     }
@@ -166,9 +188,13 @@ fn by_password(name: &str, user: User, password: &Secret) -> Answer {
     if user.passwords.is_empty() {
         return Answer::Unknown;
     }
-    for verifier in &user.passwords {
-        match crypt::verify(verifier.expose(), password.expose()) {
-            Ok(true) => return yes(name, user.owner),
+    for known in &user.passwords {
+        match crypt::verify(known.verifier.expose(), password.expose()) {
+            Ok(true) => {
+                let label = known.label.clone();
+                *used = Some(Use { user: name.to_owned(), kind: SecretType::Pop, label });
+                return yes(name, user.owner);
+            }
             Ok(false) | Err(Failure::Locked) => {}
             Err(Failure::System(cause)) => {
                 let error = Error::io("cannot compute a password hash", cause).of_kind(Kind::Temporary);
@@ -190,26 +216,33 @@ fn uncheckable(name: &str, scheme: &str) -> Answer {
 fn by_digest(
     store: &Store,
     places: &Places,
-    found: Option<(&str, User)>,
+    name: &str,
     challenge: &[u8],
     digest: &[u8],
+    used: &mut Option<Use>,
 ) -> Result<Answer> {
-    let key = store.key(places)?;
-    let (name, user) = found.map_or(("", None), |(name, user)| (name, Some(user)));
+    let (user, key) = store.user_with_key(places, name)?;
     let sealed = user.as_ref().and_then(|user| user.apop.as_deref());
     let secret = match sealed {
         Some(sealed) => store.unseal(&key, name, sealed)?,
         None => key.dummy(),
     };
-    let computed = Md5::new().chain_update(challenge).chain_update(secret.expose()).finalize();
-    let right: bool = computed.ct_eq(digest).into();
+    let right: bool = apop_digest(challenge, &secret).ct_eq(digest).into();
     Ok(match user {
         None => Answer::No(No::UnknownUser, false),
         Some(user) if user.apop.is_none() => Answer::No(No::UnknownUser, false),
         Some(user) if user.locked => Answer::No(No::Locked, false),
-        Some(user) if right => yes(name, user.owner),
+        Some(user) if right => {
+            *used = Some(Use { user: name.to_owned(), kind: SecretType::Apop, label: String::new() });
+            yes(name, user.owner)
+        }
         Some(_) => Answer::No(No::WrongDigest, false),
     })
+}
+
+/// What a client answers to a challenge, angle brackets included (RFC 1939, section 7).
+pub(crate) fn apop_digest(challenge: &[u8], secret: &Secret) -> [u8; 16] {
+    Md5::new().chain_update(challenge).chain_update(secret.expose()).finalize().into()
 }
 
 fn yes(name: &str, owner: Option<Owner>) -> Answer {

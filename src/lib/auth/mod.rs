@@ -10,7 +10,8 @@ mod unix;
 mod tests;
 
 pub(crate) use announce::{Announced, announced, challenge};
-pub(crate) use mailauth::virtual_owner;
+pub(crate) use mailauth::{apop_digest, virtual_owner};
+pub(crate) use unix::{LoginPassword, login_password};
 
 use crate::config::{Config, Source};
 use crate::error::{Error, Kind, Result};
@@ -141,6 +142,21 @@ pub(crate) fn password_hash(password: &Secret) -> Result<Secret> {
         Ok(hash) => Ok(Secret::new(hash.into_bytes())),
         Err(crypt::Failure::System(cause)) => Err(failed(cause)),
         Err(_) => Err(Error::new(Kind::Permanent, "cannot compute a password hash that can be verified")),
+    }
+}
+
+/// Whether this is the password of a verifier that [`password_hash`] made.
+///
+/// # Errors
+/// The verifier cannot be checked here.
+pub(crate) fn is_password(verifier: &Secret, password: &Secret) -> Result<bool> {
+    let failed = |what: &str| Error::new(Kind::Permanent, format!("cannot check a password: {what}"));
+    match crypt::verify(verifier.expose(), password.expose()) {
+        Ok(right) => Ok(right),
+        Err(crypt::Failure::Locked) => Ok(false),
+        Err(crypt::Failure::System(cause)) => Err(Error::io("cannot compute a password hash", cause)),
+        Err(crypt::Failure::Unsupported(scheme)) => Err(failed(&format!("its scheme is {scheme}"))),
+        Err(crypt::Failure::TooCostly(scheme)) => Err(failed(&format!("{scheme} with too high a cost"))),
     }
 }
 

@@ -58,6 +58,22 @@ fn verdict(name: &str, password: &Secret, min_uid: u32) -> Result<Finding, Error
     }
 }
 
+/// What a login password is known by, to tell whether a new secret is the same.
+pub(crate) struct LoginPassword(Secret);
+
+impl LoginPassword {
+    /// Whether this is the login password; no where that cannot be checked.
+    pub(crate) fn is(&self, secret: &Secret) -> bool {
+        crypt::verify(self.0.expose(), secret.expose()).unwrap_or(false)
+    }
+}
+
+/// The login password of a user of the system; `None` where there is none or we may not see it.
+pub(crate) fn login_password(name: &str) -> Option<LoginPassword> {
+    let user = account::user(name).ok()??;
+    hash_of(&user).ok()?.map(LoginPassword)
+}
+
 /// The password field: shadow's where passwd says `x`, else passwd's own. `None` when shadow has no entry.
 fn hash_of(user: &User) -> Result<Option<Secret>, Error> {
     if user.hash.expose() != b"x" {

@@ -38,10 +38,11 @@ impl Site {
 
     fn add_password(&self, user: &str, label: &str, verifier: &str) {
         let mut store = Store::open(&self.places).unwrap();
-        let key = store.key(&self.places).unwrap();
         let verifier = secret(verifier);
         let material = Material::Verifier(&verifier);
-        store.add(&key, &NewEntry { user, owner: None, kind: SecretType::Pop, label, material }).unwrap();
+        store
+            .add_new(&self.places, &NewEntry { user, owner: None, kind: SecretType::Pop, label, material })
+            .unwrap();
     }
 
     fn lock(&self) {
