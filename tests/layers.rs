@@ -34,7 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["transport", "auth", "maildrop", "session", "protocol", "config", "log", "error", "secret", "sys"],
     ),
     ("transport", &["config", "error", "log", "sys", "secret"]),
-    ("auth", &["secrets", "config", "error", "secret", "sys", "log"]),
+    ("auth", &["secrets", "protocol", "config", "error", "secret", "sys", "log"]),
     ("secrets", &["config", "error", "secret", "sys"]),
     ("maildrop", &["session", "protocol", "config", "error", "sys", "log"]),
     ("session", &["protocol", "secret"]),

@@ -8,6 +8,7 @@ use super::crypt::{self, Failure};
 use super::{Account, Finding, Proof, Reason, Verdict, unix};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::protocol::sasl::cram;
 use crate::secret::Secret;
 use crate::secrets::{self, Owner, Places, Store, User};
 use crate::sys::socket::{self, Wait};
@@ -32,8 +33,10 @@ enum Answer {
     Unknown,
     /// No; whether a password hash was computed.
     No(No, bool),
-    /// Yes: the user of this name, who is a system user unless there is an owner.
-    Yes { name: String, owner: Option<Own> },
+    /// Yes: the user of this name, who is a system user unless there is an owner. SCRAM's yes is signed.
+    Yes { name: String, owner: Option<Own>, signature: Option<[u8; 32]> },
+    /// What SCRAM has for the name.
+    Salt { salt: Vec<u8>, iterations: u32 },
     /// It cannot be said.
     Trouble { temporary: bool, what: String },
 }
@@ -45,6 +48,7 @@ enum No {
     ApopOnly,
     WrongPassword,
     WrongDigest,
+    WrongProof,
 }
 
 /// What a virtual user has of its own.
@@ -53,6 +57,37 @@ struct Own {
     ids: Option<(u32, u32)>,
     home: Option<PathBuf>,
     maildrop: Option<PathBuf>,
+}
+
+/// What is asked.
+#[derive(Clone, Copy)]
+enum Question<'a> {
+    /// Whether this proves something.
+    Verify(Proof<'a>),
+    /// Salt and iterations for SCRAM.
+    Salt,
+}
+
+/// Asks the database for what SCRAM has for a name.
+pub(super) fn salt(config: &Config, user: &str) -> Result<(Vec<u8>, u32)> {
+    let places = Places::of(config);
+    if !places.database_exists()? {
+        // Nobody has an entry, so that there is nothing to hide.
+        return Ok(scram::nobodys(user));
+    }
+    match ask_child(&places, &[user.to_owned()], Question::Salt)? {
+        Answer::Salt { salt, iterations } => Ok((salt, iterations)),
+        Answer::Trouble { temporary, what } => Err(trouble(temporary, what)),
+        _ => Err(trouble(
+            true,
+            "the secrets database was asked for a salt and answered something else".to_owned(),
+        )),
+    }
+}
+
+fn trouble(temporary: bool, what: String) -> Error {
+    let kind = if temporary { Kind::Temporary } else { Kind::Permanent };
+    Error::new(kind, what).tell(unix::TOLD)
 }
 
 /// Asks the database; `None` when it does not know the user, or does not exist.
@@ -69,18 +104,17 @@ fn finding(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Result<Opti
         return Ok(None);
     }
     let names = match proof {
-        Proof::Password(_) => names(user)?,
+        Proof::Password(_) | Proof::External => names(user)?,
         // In exactly the letters that were sent.
-        Proof::Apop { .. } => user.map(str::to_owned).into_iter().collect(),
-    };
-    Ok(match ask_child(&places, &names, proof)? {
-        Answer::Unknown => None,
-        Answer::No(no, paid) => Some(Finding { verdict: Verdict::Refused(no.into()), paid }),
-        Answer::Yes { name, owner } => Some(admit(config, name, owner)?),
-        Answer::Trouble { temporary, what } => {
-            let kind = if temporary { Kind::Temporary } else { Kind::Permanent };
-            return Err(Error::new(kind, what).tell(unix::TOLD));
+        Proof::Apop { .. } | Proof::Cram { .. } | Proof::Scram(_) => {
+            user.map(str::to_owned).into_iter().collect()
         }
+    };
+    Ok(match ask_child(&places, &names, Question::Verify(proof))? {
+        Answer::Unknown | Answer::Salt { .. } => None,
+        Answer::No(no, paid) => Some(Finding { verdict: Verdict::Refused(no.into()), paid }),
+        Answer::Yes { name, owner, signature } => Some(signed(admit(config, name, owner)?, signature)),
+        Answer::Trouble { temporary, what } => return Err(trouble(temporary, what)),
     })
 }
 
@@ -92,6 +126,7 @@ impl From<No> for Reason {
             No::ApopOnly => Self::ApopOnly,
             No::WrongPassword => Self::WrongPassword,
             No::WrongDigest => Self::WrongDigest,
+            No::WrongProof => Self::WrongProof,
         }
     }
 }
@@ -106,14 +141,14 @@ fn names(user: Option<&str>) -> Result<Vec<String>> {
 }
 
 /// Has a child decide.
-fn ask_child(places: &Places, names: &[String], proof: Proof<'_>) -> Result<Answer> {
+fn ask_child(places: &Places, names: &[String], question: Question<'_>) -> Result<Answer> {
     let owner = secrets::owner()?;
     let failed =
         |cause| Error::io("cannot ask the secrets database", cause).of_kind(Kind::Temporary).tell(unix::TOLD);
     let (here, there) = socket::pair().map_err(failed)?;
     let child = process::fork(|| {
         let decided = owner.as_ref().map_or(Ok(()), privileges::become_for_good);
-        let answer = decided.and_then(|()| decide(places, names, proof)).unwrap_or_else(Answer::from);
+        let answer = decided.and_then(|()| decide(places, names, question)).unwrap_or_else(Answer::from);
         // Without an answer the other side knows enough.
         let bytes = serde_json::to_vec(&answer).unwrap_or_default();
         u8::from(socket::send(&there, &bytes, &[], true).is_err())
@@ -141,17 +176,38 @@ impl From<Error> for Answer {
 }
 
 /// Opens the database and decides. Everything that could tell one user from another costs the same.
-fn decide(places: &Places, names: &[String], proof: Proof<'_>) -> Result<Answer> {
+fn decide(places: &Places, names: &[String], question: Question<'_>) -> Result<Answer> {
     let store = Store::open(places)?;
     let mut found = None;
     for name in names {
         found = found.or(store.user(name)?.map(|user| (name.as_str(), user)));
     }
+    let proof = match question {
+        Question::Salt => {
+            let sent = names.first().map_or("", String::as_str);
+            return scram::salt(&store, places, sent, found.map(|(_, user)| user));
+        }
+        Question::Verify(proof) => proof,
+    };
     match proof {
         Proof::Password(password) => {
             Ok(found.map_or(Answer::Unknown, |(name, user)| by_password(name, user, password)))
         }
-        Proof::Apop { challenge, digest } => by_digest(&store, places, found, challenge, digest),
+        Proof::Apop { challenge, digest } => by_digest(&store, places, found, digest, |secret| {
+            Md5::new().chain_update(challenge).chain_update(secret.expose()).finalize().into()
+        }),
+        Proof::Cram { challenge, digest } => {
+            by_digest(&store, places, found, digest, |secret| cram::digest(secret.expose(), challenge))
+        }
+        Proof::Scram(claim) => {
+            let sent = names.first().map_or("", String::as_str);
+            scram::check(&store, places, sent, found.map(|(_, user)| user), claim)
+        }
+        Proof::External => Ok(match found {
+            None => Answer::Unknown,
+            Some((_, user)) if user.locked => Answer::No(No::Locked, false),
+            Some((name, user)) => yes(name, user.owner),
+        }),
     }
 }
 
@@ -186,13 +242,14 @@ fn uncheckable(name: &str, scheme: &str) -> Answer {
     Error::new(Kind::Permanent, what).into()
 }
 
-/// APOP: the digest is MD5 over challenge and secret (RFC 1939, section 7). An unknown user has a secret too, which nobody knows.
+/// APOP (RFC 1939, section 7) and CRAM-MD5 (RFC 2195): the digest is of challenge and secret. An unknown user has a secret too, which
+/// nobody knows.
 fn by_digest(
     store: &Store,
     places: &Places,
     found: Option<(&str, User)>,
-    challenge: &[u8],
     digest: &[u8],
+    compute: impl FnOnce(&Secret) -> [u8; 16],
 ) -> Result<Answer> {
     let key = store.key(places)?;
     let (name, user) = found.map_or(("", None), |(name, user)| (name, Some(user)));
@@ -201,8 +258,7 @@ fn by_digest(
         Some(sealed) => store.unseal(&key, name, sealed)?,
         None => key.dummy(),
     };
-    let computed = Md5::new().chain_update(challenge).chain_update(secret.expose()).finalize();
-    let right: bool = computed.ct_eq(digest).into();
+    let right: bool = compute(&secret).ct_eq(digest).into();
     Ok(match user {
         None => Answer::No(No::UnknownUser, false),
         Some(user) if user.apop.is_none() => Answer::No(No::UnknownUser, false),
@@ -214,7 +270,17 @@ fn by_digest(
 
 fn yes(name: &str, owner: Option<Owner>) -> Answer {
     let owner = owner.map(|Owner { ids, home, maildrop }| Own { ids, home, maildrop });
-    Answer::Yes { name: name.to_owned(), owner }
+    Answer::Yes { name: name.to_owned(), owner, signature: None }
+}
+
+/// The finding with the server's signature, when there is one.
+fn signed(finding: Finding, signature: Option<[u8; 32]>) -> Finding {
+    match (finding, signature) {
+        (Finding { verdict: Verdict::Accepted(account), paid }, Some(signature)) => {
+            Finding { verdict: Verdict::Proven(account, signature), paid }
+        }
+        (finding, _) => finding,
+    }
 }
 
 /// The account of a user whose credentials are right.
@@ -292,5 +358,6 @@ pub(crate) fn virtual_owner(config: &Config) -> Result<Account> {
     }
 }
 
+mod scram;
 #[cfg(test)]
 mod tests;

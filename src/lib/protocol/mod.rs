@@ -6,6 +6,7 @@ pub mod capability;
 pub mod command;
 pub mod greeting;
 pub mod header;
+pub mod language;
 pub mod line;
 pub mod listing;
 pub mod multiline;

@@ -9,6 +9,8 @@ use crate::sys::privileges::Ids;
 use crate::sys::{file, random};
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use std::io::{Read, Write};
 use std::os::unix::fs::fchown;
 use std::path::Path;
@@ -33,6 +35,9 @@ const SEALED: usize = NONCE + PADDED + 16;
 
 /// Stands before the data that is bound to a sealed secret.
 const DOMAIN: &[u8] = b"poptools sealed secret 1";
+
+/// Stands before the name when a salt is made up.
+const SALTS: &[u8] = b"poptools salt 1";
 
 /// Which key sealed something.
 pub(super) type KeyId = [u8; ID];
@@ -145,6 +150,17 @@ impl Key {
     /// A secret that is nobody's, at the cost of opening one.
     pub(crate) fn dummy(&self) -> Secret {
         self.unseal_as("", "", &[0; SEALED]).unwrap_or_else(|| Secret::new(vec![0; SHORTEST]))
+    }
+
+    /// A salt for a name that has none of its own: always the same, and nobody tells it from a random one without the key.
+    pub(crate) fn made_up_salt(&self, name: &str) -> [u8; 16] {
+        let mut salt = [0; 16];
+        // HMAC takes keys of every length.
+        if let Ok(hmac) = Hmac::<Sha256>::new_from_slice(self.octets.as_slice()) {
+            let octets = hmac.chain_update(SALTS).chain_update(name).finalize().into_bytes();
+            salt.iter_mut().zip(octets).for_each(|(to, from)| *to = from);
+        }
+        salt
     }
 
     fn seal_as(&self, user: &str, kind: &str, secret: &[u8]) -> Result<Vec<u8>> {

@@ -46,6 +46,8 @@ pub(crate) struct User {
     pub(crate) owner: Option<Owner>,
     /// The sealed APOP secret.
     pub(crate) apop: Option<Vec<u8>>,
+    /// The verifier for SCRAM beside it, in RFC 5803's form.
+    pub(crate) scram: Option<String>,
     /// Verifiers of application passwords, in crypt(3)'s form.
     pub(crate) passwords: Vec<Secret>,
 }
@@ -250,17 +252,18 @@ impl Store {
                 let ids = row.get::<_, Option<u32>>(3)?.zip(row.get(4)?);
                 let owner = Owner { ids, home: path(5)?, maildrop: path(6)? };
                 let owner = row.get::<_, bool>(2)?.then_some(owner);
-                let user = User { locked: row.get(1)?, owner, apop: None, passwords: Vec::new() };
+                let user =
+                    User { locked: row.get(1)?, owner, apop: None, scram: None, passwords: Vec::new() };
                 Ok((row.get::<_, i64>(0)?, user))
             },
         );
         let Some((id, mut user)) = found.optional()? else { return Ok(None) };
-        let mut entries =
-            transaction.prepare("SELECT type, sealed, verifier FROM entry WHERE user = ?1 ORDER BY id")?;
+        let mut entries = transaction
+            .prepare("SELECT type, sealed, verifier, scram FROM entry WHERE user = ?1 ORDER BY id")?;
         let mut rows = entries.query([id])?;
         while let Some(row) = rows.next()? {
             match SecretType::parse(row.get_ref(0)?.as_str()?) {
-                Some(SecretType::Apop) => user.apop = row.get(1)?,
+                Some(SecretType::Apop) => (user.apop, user.scram) = (row.get(1)?, row.get(3)?),
                 Some(SecretType::Pop) => {
                     user.passwords.push(Secret::new(row.get::<_, String>(2)?.into_bytes()));
                 }

@@ -48,6 +48,11 @@ impl Binding {
         }
     }
 
+    /// Whether this connection has what the client binds to.
+    pub fn can_be_had(self, tls: Option<&TlsFacts>) -> bool {
+        self.data(tls).is_some()
+    }
+
     /// Whether the client binds.
     pub const fn is_used(self) -> bool {
         matches!(self, Self::Exporter | Self::EndPoint | Self::Unknown)
@@ -235,6 +240,13 @@ impl Verifier {
 /// The server's final message.
 pub fn final_message(signature: &[u8]) -> String {
     format!("v={}", encode(signature))
+}
+
+/// Letters that nobody can foresee who does not know the seed: another number, other letters.
+pub fn nonce(seed: &[u8; 32], number: u64) -> String {
+    let octets = hmac(seed, &number.to_le_bytes());
+    let (half, _) = octets.split_at(16);
+    half.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// HMAC-SHA-256.
