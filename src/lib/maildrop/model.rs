@@ -5,7 +5,9 @@ use super::mbox::local::{Local, LockSet};
 use super::{Entry, Format, Maildrop, Uidl, find, index, open};
 use crate::protocol::MsgNo;
 use crate::protocol::capability::Offer;
+use crate::protocol::language::Language;
 use crate::protocol::line::Line;
+use crate::protocol::sasl::Mechanisms;
 use crate::session::transaction::{Effect, Scope, Setup, Transaction};
 use crate::sys::directory::Directory;
 use proptest::prelude::*;
@@ -216,9 +218,22 @@ impl<'a> Session<'a> {
         }
         let octets = maildrop.octets();
         assert_eq!(octets, entries.iter().map(|entry| entry.octets).sum::<u64>());
-        let offer = Offer { plaintext_allowed: true, xlst: false, xmit: false, shy: false };
+        let offer = Offer {
+            plaintext_allowed: true,
+            xlst: false,
+            xmit: false,
+            shy: false,
+            mechanisms: Mechanisms::NONE,
+        };
         let (user, host) = ("ann".to_owned(), "host".to_owned());
-        let machine = Transaction::new(Setup { user, host, count: maildrop.count(), octets, offer });
+        let machine = Transaction::new(Setup {
+            user,
+            host,
+            count: maildrop.count(),
+            octets,
+            offer,
+            language: Language::default(),
+        });
         let count = messages.len();
         Self { maildrop, machine, messages, count, deleted: vec![false; count], last: 0 }
     }

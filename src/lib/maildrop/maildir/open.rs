@@ -38,7 +38,7 @@ pub(crate) fn folders(format: Format, path: &Path, uid: u32) -> Result<Option<Fo
     if !maildir.has_directory("cur") || !maildir.has_directory("new") {
         return Err(refused(path, "is a directory, but no Maildir: it has no directories cur and new"));
     }
-    let folder = |name| {
+    let folder = |name| -> Result<_> {
         let inner = path.join(name);
         // Looked at first for the sake of the message.
         if let Some(found) = maildir.status(name).map_err(cannot)? {
