@@ -1,7 +1,7 @@
 //! Maildirs over inetd (design, section 4): what clients see, hostile surroundings, and an update that is killed at, or
 //! refused, each of its system calls.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod common;
 #[path = "support/maildir.rs"]
@@ -12,8 +12,11 @@ use common::mail;
 use common::world::{becomes, uid};
 use common::{PASSWORD, find_program, isolated, programs_or_skip};
 use nix::sys::stat::Mode;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 use support::{Home, update_faults};
 
 #[test]
@@ -175,6 +178,9 @@ fn strange_surroundings_are_not_followed_opened_or_waited_for() {
     });
 }
 
+/// How long deliverers and clients race.
+const RACE: Duration = Duration::from_secs(5);
+
 /// What the log says, and how to make it so.
 type Case = (&'static str, fn(&Home));
 
@@ -222,6 +228,29 @@ fn an_index_or_state_that_was_planted_is_not_believed() {
         }
         assert!(becomes(secret, b"root's"));
         assert_eq!(fs::metadata(secret).unwrap().uid(), 0);
+    });
+}
+
+#[test]
+fn deliveries_and_clients_at_full_speed_lose_and_tear_nothing() {
+    isolated(|| {
+        let world = support::world();
+        let home = Home::of(&world, "ann");
+        let end = Instant::now() + RACE;
+        let fetched: Mutex<BTreeSet<Vec<u8>>> = Mutex::default();
+        let delivered: usize = std::thread::scope(|scope| {
+            let deliverers = [0, 1].map(|which| scope.spawn(move || support::deliver_until(end, which)));
+            let clients: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| support::fetch_until(end, &world, &fetched))).collect();
+            clients.into_iter().for_each(|client| client.join().unwrap());
+            deliverers.into_iter().map(|deliverer| deliverer.join().unwrap()).sum()
+        });
+        let mut found = fetched.into_inner().unwrap();
+        let downloaded = found.len();
+        found.extend(home.stored().iter().map(|message| mail::wire(message)));
+        eprintln!("{delivered} delivered, {downloaded} of them downloaded");
+        assert!(downloaded > 0);
+        assert_eq!(found.len(), delivered, "none lost, none torn: each text is there once");
     });
 }
 

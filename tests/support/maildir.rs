@@ -8,10 +8,12 @@ use super::common::machine::make_directory;
 use super::common::mail::{self, Stored};
 use super::common::world::uid;
 use super::common::{Client, PASSWORD, World, isolated, programs_or_skip, within};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 /// How long after a fault a login may still fail.
 const RECOVERY: Duration = Duration::from_secs(2);
@@ -82,7 +84,7 @@ impl Home {
     }
 
     /// What is stored, in the order of the numbers that the names begin with.
-    fn stored(&self) -> Vec<Stored> {
+    pub(crate) fn stored(&self) -> Vec<Stored> {
         let number = |name: &String| {
             let (_, base) = name.split_once('/').unwrap();
             base.split('.').next().unwrap().parse::<u32>().unwrap()
@@ -95,6 +97,46 @@ impl Home {
     /// Takes all messages away.
     fn clear(&self) {
         self.names().iter().for_each(|name| fs::remove_file(self.path(name)).unwrap());
+    }
+}
+
+/// Delivers until then; how many. `which` of the two deliverers it is makes texts and names its own.
+pub(crate) fn deliver_until(end: Instant, which: usize) -> usize {
+    let home = Home { root: PathBuf::from("/run/home/ann/Maildir"), owner: uid("ann") };
+    let mut count = 0;
+    while Instant::now() < end {
+        let number = 2 * count + which;
+        let draft = home.path(&format!("tmp/{number}"));
+        fs::write(&draft, mail::message(number)).unwrap();
+        chown(&draft, Some(home.owner), Some(home.owner)).unwrap();
+        fs::rename(&draft, home.path(&format!("new/{number}.M1.host"))).unwrap();
+        count += 1;
+        // A few hundred messages at a time: what is raced for is the maildrop, not the disk.
+        while home.names().len() > 300 && Instant::now() < end {
+            std::thread::yield_now();
+        }
+    }
+    count
+}
+
+/// Logs in again and again until then, downloads all and deletes every second message.
+pub(crate) fn fetch_until(end: Instant, world: &World, fetched: &Mutex<BTreeSet<Vec<u8>>>) {
+    while Instant::now() < end {
+        let mut client = world.connect();
+        let reply = client.login("ann", PASSWORD);
+        if !reply.starts_with("+OK") {
+            assert!(reply.starts_with("-ERR [IN-USE]"), "nothing else is in the way: {reply}");
+            continue;
+        }
+        let count: usize = second(&client.ok("STAT")).parse().unwrap();
+        for number in 1..=count {
+            let message = client.retrieve(number);
+            fetched.lock().unwrap().insert(message);
+            if number % 2 == 0 {
+                client.ok(&format!("DELE {number}"));
+            }
+        }
+        client.quit();
     }
 }
 
