@@ -427,3 +427,50 @@ pub(crate) fn take_error(input: &mut Reader<'_>) -> Result<Error, Malformed> {
     let what = input.text()?;
     Ok(Error::new(kind, what).tell(input.text()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proofs() -> Vec<Proof> {
+        let secret = |text: &str| Secret::new(text.as_bytes().to_vec());
+        let claim = Claim { auth_message: "n=ann".to_owned(), proof: [3; 32] };
+        vec![
+            Proof::Password(Password { given: secret("x"), prepared: None }),
+            Proof::Plain(Password { given: secret("x"), prepared: Some(secret("y")) }),
+            Proof::Apop { challenge: "<1@mx>".to_owned(), digest: [1; 16] },
+            Proof::Cram { challenge: "<2@mx>".to_owned(), digest: [2; 16] },
+            Proof::Salt { plus: true },
+            Proof::Scram { plus: false, claim },
+            Proof::External,
+        ]
+    }
+
+    /// A message that does not decode exactly is refused as a whole.
+    fn survives<M: Message + PartialEq + std::fmt::Debug>(message: &M) {
+        let bytes = message.to_bytes();
+        assert_eq!(M::from_bytes(&bytes).as_ref(), Ok(message));
+        for length in 0..bytes.len() {
+            assert!(M::from_bytes(&bytes[..length]).is_err(), "{message:?} cut to {length}");
+        }
+        assert!(M::from_bytes(&[&bytes[..], &[0]].concat()).is_err(), "{message:?} and more");
+    }
+
+    #[test]
+    fn attempts_and_answers_survive_the_wire() {
+        for proof in proofs() {
+            assert_eq!(Mechanism::from_tag(Mechanism::of(&proof).tag()), Ok(Mechanism::of(&proof)));
+            let encryption = Encryption { version: "TLSv1.3".to_owned(), binding: vec![4] };
+            survives(&Attempt::Credentials(Credentials { user: b"ann".to_vec(), proof, encryption }));
+        }
+        let mechanisms = Mechanisms::NONE.with(sasl::Mechanism::Plain);
+        let terms = Terms { plaintext_allowed: true, mechanisms, language: Language::German };
+        survives(&Attempt::Client(b"STAT\r\n".to_vec(), terms));
+        survives(&Attempt::Proceed);
+        survives(&Answer::Salt(b"salt".to_vec(), 4096));
+        survives(&Answer::Proven([5; 32]));
+        survives(&Answer::Ready);
+        survives(&Order::Announce(Announced { apop: true, mechanisms }));
+        assert_eq!(Mechanism::from_tag(SASL + 5), Err(Malformed));
+    }
+}

@@ -86,8 +86,11 @@ fn a_stored_verifier_decides() {
     assert_eq!(site.salt("mrose"), (b"sixteen octets..".to_vec(), 5000));
     assert!(matches!(site.scram("mrose", "another"), Answer::Yes { signature: Some(_), .. }));
     assert_eq!(site.scram("mrose", SECRET), Answer::No(No::WrongProof, false));
+    let claim = site.claim("mrose", "another");
     site.store_scram("damaged");
-    assert!(matches!(site.scram("mrose", SECRET), Answer::Yes { .. }), "the sealed secret still serves");
+    let fault =
+        super::super::decide(&site.places, &["mrose".to_owned()], Question::Verify(Proof::Scram(&claim)));
+    assert!(fault.unwrap_err().to_string().contains("mailauth passwd mrose"), "it says what to type");
 }
 
 /// Issue of every SCRAM server: who asks for a salt must not learn who is there. It stays the same, and differs between names.
