@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod common;
+#[path = "support/own.rs"]
+mod own;
 #[path = "support/said.rs"]
 mod said;
 #[path = "support/terminal.rs"]
@@ -13,17 +15,13 @@ use common::world::uid;
 use common::{Client, PASSWORD, World, isolated, machine, programs_or_skip};
 use md5::{Digest, Md5};
 use nix::unistd::geteuid;
+use own::{MAILAUTH, Own, copy_program};
 use said::{Said, run};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-
-const MAILAUTH: &str = env!("CARGO_BIN_EXE_mailauth");
-
-/// Whose files an ordinary user's are when the tests run as root.
-const NOBODY: u32 = 65_534;
 
 /// The user `pop` of a [`World`].
 const POP: u32 = 20_998;
@@ -41,13 +39,6 @@ fn mode(path: &str) -> (u32, u32) {
 
 fn chmod(path: &str, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
-
-/// A copy for other users: the build directory may be closed to them. Made by a program, since a descriptor of ours for writing
-/// could live on in another test's child, and then the copy cannot be started.
-fn copy_program(to: &Path) {
-    let copied = Command::new("install").args(["-m", "755", MAILAUTH]).arg(to).status().unwrap();
-    assert!(copied.success());
 }
 
 /// A machine with ann, bob, pop and a database.
@@ -350,56 +341,6 @@ fn a_wrong_key_stops_apop_alone() {
             assert!(reply.starts_with("-ERR [SYS/PERM]"), "{name}: {reply}");
         }
     });
-}
-
-/// An ordinary user's installation: everything below `state_dir`, owned by the one uid.
-struct Own {
-    directory: tempfile::TempDir,
-    run_as: Option<u32>,
-}
-
-impl Own {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let dir = directory.path();
-        let run_as = geteuid().is_root().then_some(NOBODY);
-        machine::chmod(dir, 0o755);
-        machine::make_directory(&dir.join("state"), 0o700);
-        chown(dir.join("state"), run_as, run_as).unwrap();
-        machine::write(
-            &dir.join("pop3d.toml"),
-            format!("state_dir = \"{}/state\"\n", dir.display()).as_bytes(),
-            0o644,
-        );
-        copy_program(&dir.join("mailauth"));
-        Self { directory, run_as }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn ids(&self, mut command: Command) -> Command {
-        if let Some(id) = self.run_as {
-            command.uid(id).gid(id);
-        }
-        command.current_dir("/");
-        command
-    }
-
-    fn run(&self, line: &str, input: &str) -> Said {
-        let mut command = Command::new(self.path("mailauth"));
-        command.arg("--config").arg(self.path("pop3d.toml")).args(line.split_whitespace());
-        run(self.ids(command), input)
-    }
-
-    /// Runs it on a terminal of its own and types an answer after each prompt; what the terminal showed.
-    fn on_a_terminal(&self, line: &str, talk: &[(&str, &str)]) -> (i32, String) {
-        let mut command = terminal::on_a_terminal(&self.path("mailauth"), talk);
-        command.arg("--config").arg(self.path("pop3d.toml")).args(line.split_whitespace());
-        let said = run(self.ids(command), "");
-        (said.status, said.out + &said.err)
-    }
 }
 
 #[test]

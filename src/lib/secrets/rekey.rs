@@ -38,7 +38,7 @@ pub(crate) fn rekey(places: &Places, owner: Option<&Ids>) -> Result<usize> {
     Key::generate()?.create(&places.new_key(), owner)?;
     let sealed = delegate::run(owner, || {
         let mut store = Store::open(places)?;
-        let (old, new) = (Key::load(&places.key)?, Key::load(&places.new_key())?);
+        let (old, new) = (store.key(places)?, Key::load(&places.new_key())?);
         store.rekey(&old, &new)
     });
     // An error may have come after the change was made; the database knows.
@@ -53,7 +53,9 @@ fn tidy(places: &Places, owner: Option<&Ids>) -> Result<Held> {
     loop {
         let held = hold(&places.key)?;
         remove_unfinished(&places.key);
+        // Before anything is made: a wrong key changes nothing.
         if !exists(&places.new_key())? {
+            delegate::run(owner, || Store::open(places)?.key(places).map(drop))?;
             return Ok(held);
         }
         if settle(places, owner)? == Valid::Usual {

@@ -6,7 +6,7 @@ use crate::cli::mailauth::NewSecret;
 use crate::error::Error;
 use crate::secret::Secret;
 use crate::secrets;
-use crate::sys::random;
+use crate::sys::{random, signals};
 use crate::ui::{self, Refusal};
 use std::io;
 
@@ -23,7 +23,7 @@ pub(super) fn new_secret(
     } else if source.stdin {
         ui::secret_from(io::stdin().lock()).map_err(failure)?
     } else {
-        ui::new_secret().map_err(failure)?
+        typed(ui::new_secret).map_err(failure)?
     };
     let fault = if source.force { secrets::impossible(&secret) } else { secrets::fault(user, &secret) };
     if let Some(fault) = fault {
@@ -47,8 +47,14 @@ pub(super) fn tell(source: &NewSecret, secret: &Secret) -> Result<(), Failure> {
 
 /// A secret to try.
 pub(super) fn secret(stdin: bool) -> Result<Secret, Failure> {
-    let read = if stdin { ui::secret_from(io::stdin().lock()) } else { ui::secret("Password: ") };
+    let read = if stdin { ui::secret_from(io::stdin().lock()) } else { typed(|| ui::secret("Password: ")) };
     read.map_err(failure)
+}
+
+/// What somebody types. Ctrl-C is an octet then, for which the prompt sends itself SIGINT before it restores the terminal: without
+/// an effect of that it goes on to restore it, and says that it was interrupted.
+fn typed(prompt: impl FnOnce() -> Result<Secret, Refusal>) -> Result<Secret, Refusal> {
+    signals::without_interrupts(prompt)
 }
 
 /// Why there is no secret, as the end of the program. Nothing has been done before anybody is asked.

@@ -5,7 +5,7 @@ use crate::cli::mailauth::Show;
 use crate::secrets::{Entry, Places, Shown, State, Store, Use};
 use crate::sys::clock::Zone;
 use crate::ui::{self, Format, Table};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// An entry's name stands before what is said of it; before what is said of the user, nothing.
 const COLUMNS: &[&str] = &["entry", "what", "value"];
@@ -19,8 +19,8 @@ pub(super) fn run(options: &Show, places: &Places) -> Outcome {
     let (facts, entries) = (facts(user, &shown), entries(user, &shown, state(places).as_ref()));
     let format = options.format.unwrap_or_else(Format::usual);
     if format == Format::Json {
-        let mut object = facts;
-        let entries = entries.into_iter().map(|(_, entry)| Value::Object(entry)).collect();
+        let mut object = object(facts);
+        let entries = entries.into_iter().map(|(_, facts)| Value::Object(self::object(facts))).collect();
         object.insert("entries".to_owned(), Value::Array(entries));
         ui::say(&format!("{:#}\n", Value::Object(object)))?;
         return Ok(());
@@ -46,9 +46,16 @@ pub(super) fn state(places: &Places) -> Option<State> {
     }
 }
 
-fn facts(user: &str, shown: &Shown) -> Map<String, Value> {
-    let mut facts = Map::new();
-    let mut fact = |what: &str, value: Value| facts.insert(what.to_owned(), value);
+/// What there is to say, in this order.
+type Facts = Vec<(&'static str, Value)>;
+
+fn object(facts: Facts) -> Map<String, Value> {
+    facts.into_iter().map(|(what, value)| (what.to_owned(), value)).collect()
+}
+
+fn facts(user: &str, shown: &Shown) -> Facts {
+    let mut facts = Facts::new();
+    let mut fact = |what, value| facts.push((what, value));
     fact("user", user.into());
     fact("locked", shown.locked.into());
     fact("virtual", shown.owner.is_some().into());
@@ -62,21 +69,21 @@ fn facts(user: &str, shown: &Shown) -> Map<String, Value> {
 }
 
 /// The entries with their names: the type, and the label where there is one.
-fn entries(user: &str, shown: &Shown, state: Option<&State>) -> Vec<(String, Map<String, Value>)> {
+fn entries(user: &str, shown: &Shown, state: Option<&State>) -> Vec<(String, Facts)> {
     let zone = Zone::local();
     let entry = |entry: &Entry| {
         let name = [entry.kind.as_str(), &entry.label].join(" ").trim_end().to_owned();
         let used = Use { user: user.to_owned(), kind: entry.kind, label: entry.label.clone() };
         let last = state.and_then(|state| state.last_use(&used, entry.made).ok().flatten());
-        let facts = json!({
-            "type": entry.kind.as_str(),
-            "label": entry.label,
-            "scram": entry.scram,
-            "made": time(&zone, Some(entry.made)),
-            "changed": time(&zone, Some(entry.changed)),
-            "last use": time(&zone, last),
-        });
-        (name, facts.as_object().cloned().unwrap_or_default())
+        let facts = vec![
+            ("type", entry.kind.as_str().into()),
+            ("label", entry.label.as_str().into()),
+            ("scram", entry.scram.into()),
+            ("made", time(&zone, Some(entry.made))),
+            ("changed", time(&zone, Some(entry.changed))),
+            ("last use", time(&zone, last)),
+        ];
+        (name, facts)
     };
     shown.entries.iter().map(entry).collect()
 }
