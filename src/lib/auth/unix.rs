@@ -26,6 +26,28 @@ pub(super) fn check(name: &str, password: &Secret, min_uid: u32) -> Finding {
     }
 }
 
+/// Whether somebody who needs no password may log in under this name. A password that `passwd -l` locked locks that too; having none
+/// does not.
+pub(super) fn check_name(name: &str, min_uid: u32) -> Finding {
+    verdict_on_name(name, min_uid).unwrap_or_else(Finding::unavailable)
+}
+
+fn verdict_on_name(name: &str, min_uid: u32) -> Result<Finding, Error> {
+    let Some(user) = account::user(name).map_err(|error| unavailable(PASSWD, error))? else {
+        readable(PASSWD)?;
+        return Ok(Finding::refused(Reason::UnknownUser));
+    };
+    if user.uid == 0 || user.uid < min_uid {
+        return Ok(Finding::refused(Reason::BelowMinUid));
+    }
+    Ok(match hash_of(&user)? {
+        Some(hash) if !hash.expose().starts_with(b"!") => {
+            Finding { verdict: Verdict::Accepted(accepted(name, user)), paid: false }
+        }
+        _ => Finding::refused(Reason::Locked),
+    })
+}
+
 /// Computes a hash of the site's kind for nothing, so that a refusal without one costs the same.
 pub(super) fn compute_dummy(password: &Secret) {
     let dummy =

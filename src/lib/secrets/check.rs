@@ -5,7 +5,7 @@ use super::state::State;
 use super::store::Store;
 use super::{Places, SecretType, exists, guard, parent};
 use crate::error::Error;
-use crate::secrets::scram::Verifier;
+use crate::protocol::sasl::scram::Verifier;
 use crate::sys::account;
 use crate::sys::directory::Directory;
 use serde::{Deserialize, Serialize};

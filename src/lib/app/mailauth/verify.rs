@@ -3,8 +3,8 @@
 use super::{DATA, Failure, NO, Outcome, ask, type_of};
 use crate::auth;
 use crate::cli::mailauth::Verify;
+use crate::protocol::sasl::scram::Verifier;
 use crate::secret::Secret;
-use crate::secrets::scram::Verifier;
 use crate::secrets::{Key, Places, SecretType, Store, User};
 use crate::ui;
 use subtle::ConstantTimeEq;
@@ -76,7 +76,7 @@ fn by_secret(
 /// The secret must be right for SCRAM too.
 fn scram_fits(store: &Store, key: &Key, user: &str, found: &User, secret: &Secret) -> Outcome {
     let stored = store.scram(key, user, Some(found))?;
-    if Verifier::with_salt(secret, &stored.salt, stored.iterations) == stored {
+    if Verifier::of_password(secret.expose(), &stored.salt, stored.iterations) == stored {
         return Ok(());
     }
     let what = format!(

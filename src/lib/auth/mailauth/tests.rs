@@ -51,12 +51,16 @@ impl Site {
     }
 }
 
+fn decide(places: &Places, names: &[String], proof: Proof<'_>) -> Result<Answer> {
+    super::decide(places, names, Question::Verify(proof))
+}
+
 fn secret(text: &str) -> Secret {
     Secret::new(text.as_bytes().to_vec())
 }
 
 fn yes(name: &str) -> Answer {
-    Answer::Yes { name: name.to_owned(), owner: None }
+    Answer::Yes { name: name.to_owned(), owner: None, signature: None }
 }
 
 /// RFC 1939, section 7: the example of APOP.
@@ -234,10 +238,12 @@ fn answers_are_read_as_they_were_written() {
     for answer in [
         Answer::Unknown,
         Answer::No(No::ApopOnly, true),
-        Answer::Yes { name: "v".into(), owner: Some(own) },
+        Answer::Yes { name: "v".into(), owner: Some(own), signature: None },
         Answer::Trouble { temporary: true, what: "x".into() },
     ] {
         let bytes = serde_json::to_vec(&answer).unwrap();
         assert_eq!(serde_json::from_slice::<Answer>(&bytes).unwrap(), answer);
     }
 }
+
+mod sasl;

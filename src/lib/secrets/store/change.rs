@@ -3,7 +3,7 @@
 use super::{RACES, Store, refused};
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
-use crate::secrets::scram::Verifier;
+use crate::secrets::scram;
 use crate::secrets::seal::{Key, KeyId};
 use crate::secrets::store::Owner;
 use crate::secrets::{Places, SecretType};
@@ -229,7 +229,7 @@ fn cells(key: &Key, new: &NewEntry<'_>) -> Result<Cells> {
     Ok(match new.material {
         Material::Sealed(secret) => {
             let scram =
-                if new.kind == SecretType::Apop { Some(Verifier::make(secret)?.to_string()) } else { None };
+                if new.kind == SecretType::Apop { Some(scram::make(secret)?.to_string()) } else { None };
             Cells { sealed: Some(key.seal(new.user, new.kind, secret)?), scram, ..none }
         }
         Material::Verifier(hash) => {

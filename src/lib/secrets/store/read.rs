@@ -2,8 +2,9 @@
 
 use super::{RACES, Store, fault, refused};
 use crate::error::{Error, Kind, Result};
+use crate::protocol::sasl::scram::{ITERATIONS, Verifier};
 use crate::secret::Secret;
-use crate::secrets::scram::{self, Verifier};
+use crate::secrets::scram;
 use crate::secrets::seal::{Key, KeyId, SALTS};
 use crate::secrets::{Places, SecretType, TOLD};
 use rusqlite::{OptionalExtension, Row};
@@ -186,7 +187,7 @@ impl Store {
         let seed = self.seed(name)?;
         let Some((user, sealed)) = user.and_then(|user| user.apop.as_deref().map(|sealed| (user, sealed)))
         else {
-            return Ok(Verifier::made_up(&seed));
+            return Ok(scram::made_up(&seed));
         };
         match &user.scram {
             Some(text) => Verifier::parse(text).ok_or_else(|| {
@@ -195,7 +196,7 @@ impl Store {
             }),
             None => {
                 let secret = self.unseal(key, name, sealed)?;
-                Ok(Verifier::with_salt(&secret, &scram::made_up_salt(&seed), scram::ITERATIONS))
+                Ok(Verifier::of_password(secret.expose(), &scram::made_up_salt(&seed), ITERATIONS))
             }
         }
     }
