@@ -1,6 +1,7 @@
 //! Migrations, SCRAM verifiers, changes of the key, and backups.
 
 use super::*;
+use crate::protocol::sasl::scram::Verifier;
 
 /// Migration 2: a database of version 1 is brought forward when it is opened, and nothing of it is lost.
 #[test]
@@ -18,7 +19,7 @@ fn an_older_database_is_migrated() {
     site.add("ann", "secret of ann").unwrap();
 }
 
-fn scram_of(site: &Site, name: &str) -> scram::Verifier {
+fn scram_of(site: &Site, name: &str) -> Verifier {
     let store = site.open();
     let (user, key) = store.user_with_key(&site.places, name).unwrap();
     store.scram(&key, name, user.as_ref()).unwrap()
@@ -30,7 +31,7 @@ fn every_name_has_a_scram_verifier() {
     let site = Site::new();
     site.add("ann", "secret of ann").unwrap();
     let ann = scram_of(&site, "ann");
-    assert_eq!(ann, scram::Verifier::with_salt(&secret("secret of ann"), &ann.salt, ann.iterations));
+    assert_eq!(ann, Verifier::of_password(secret("secret of ann").expose(), &ann.salt, ann.iterations));
     let nobody = scram_of(&site, "nobody");
     assert_eq!(
         (nobody.salt.len(), nobody.iterations),
@@ -38,10 +39,10 @@ fn every_name_has_a_scram_verifier() {
         "nobody tells them apart"
     );
     assert_ne!(scram_of(&site, "other").salt, nobody.salt);
-    assert_ne!(nobody, scram::Verifier::with_salt(&secret(""), &nobody.salt, nobody.iterations));
+    assert_ne!(nobody, Verifier::of_password(secret("").expose(), &nobody.salt, nobody.iterations));
     site.sql("UPDATE entry SET scram = NULL");
     let made = scram_of(&site, "ann");
-    assert_eq!(made, scram::Verifier::with_salt(&secret("secret of ann"), &made.salt, made.iterations));
+    assert_eq!(made, Verifier::of_password(secret("secret of ann").expose(), &made.salt, made.iterations));
     rekey(&site.places, None).unwrap();
     assert_eq!((scram_of(&site, "nobody"), scram_of(&site, "ann")), (nobody, made), "the key is another");
     site.sql("UPDATE entry SET scram = 'SCRAM-SHA-256$x'");
