@@ -1,6 +1,9 @@
 //! A tracer: it follows every process of a connection from call to call, and at one chosen call kills processes,
 //! lets the call fail, or shortens it. Faster than strace, and it knows the roles.
 
+// Each test binary uses a part of this module.
+#![allow(dead_code)]
+
 use super::common::world::POP3D_UID;
 use super::common::{Client, PATIENCE, eventually, processes, within};
 use nix::sys::signal::Signal;

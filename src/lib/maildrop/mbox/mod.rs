@@ -124,6 +124,10 @@ impl Mbox {
     fn lock(&mut self, purpose: Purpose) -> Result<Option<Locked>> {
         // Without room for the mark, what a killed helper leaves stays until the mailbox changes.
         let _ = self.state.create(UPDATING, 0o600);
+        if purpose == Purpose::Update {
+            // A power cut must not leave the temporary file and lose the mark.
+            let _ = self.state.sync();
+        }
         let locked = self.spool.lock(purpose)?;
         if locked.is_none() {
             let _ = self.state.remove(UPDATING);
