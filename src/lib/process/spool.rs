@@ -172,6 +172,16 @@ impl Remote {
         Ok(Self { control, helper: None })
     }
 
+    /// Asks a new helper for the locks; an error means that there is no answer.
+    fn lock_once(&mut self, purpose: Purpose) -> Result<(Response, Option<File>)> {
+        let (here, there) = socket::pair().map_err(gone)?;
+        socket::send(&self.control, &Notice::Spool.to_bytes(), &[there.as_fd()], true).map_err(gone)?;
+        drop(there);
+        self.helper = Some(here);
+        self.request(Request::Lock(purpose))?;
+        self.response()
+    }
+
     fn ask(&mut self, request: Request) -> Result<(Response, Option<File>)> {
         self.request(request)?;
         match self.response()? {
@@ -198,13 +208,19 @@ impl Remote {
 
 impl Spool for Remote {
     fn lock(&mut self, purpose: Purpose) -> Result<Option<Locked>> {
-        let (here, there) = socket::pair().map_err(gone)?;
-        socket::send(&self.control, &Notice::Spool.to_bytes(), &[there.as_fd()], true).map_err(gone)?;
-        drop(there);
-        self.helper = Some(here);
-        match self.ask(Request::Lock(purpose))? {
+        // One that was killed may have left a dotlock: a second one knows it, and removes it.
+        let again = if purpose == Purpose::Scan { Purpose::Recover } else { purpose };
+        let begun = clock::now();
+        let first = self.lock_once(purpose);
+        // One that is stuck is not asked twice: the client waits.
+        match first.or_else(
+            |error| {
+                if begun.elapsed() < PATIENCE { self.lock_once(again) } else { Err(error) }
+            },
+        )? {
             (Response::Locked(notes), Some(file)) => Ok(Some(Locked { file, notes })),
             (Response::Locked(_), None) => Ok(None),
+            (Response::Failed(error), _) => Err(error),
             _ => Err(out_of_step()),
         }
     }
