@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 pub(crate) mod client;
+pub(crate) mod fault;
 pub(crate) mod machine;
 pub(crate) mod mail;
 pub(crate) mod processes;
