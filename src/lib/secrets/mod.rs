@@ -5,7 +5,9 @@
 //! the ids of `pop` and nobody else's: [`owner`] says whom to become. Without root's rights everything belongs to the one user.
 
 mod announce;
+mod change;
 mod guard;
+pub(crate) mod import;
 mod schema;
 mod seal;
 mod store;
@@ -13,6 +15,7 @@ mod store;
 mod tests;
 
 pub(crate) use announce::announced;
+pub(crate) use change::Batch;
 pub(crate) use seal::Key;
 pub(crate) use store::{Added, Listed, Material, NewEntry, Owner, Store, User};
 
@@ -40,7 +43,7 @@ pub(crate) const LONGEST: usize = 128;
 const TOLD: &str = "secrets cannot be checked, please tell the administrator";
 
 /// What an entry is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum SecretType {
     /// A secret for APOP (RFC 1939, section 7), which the server has to know: sealed.
     Apop,

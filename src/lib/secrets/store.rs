@@ -21,9 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The open database.
 pub(crate) struct Store {
-    connection: Connection,
+    pub(super) connection: Connection,
     directory: Directory,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 /// Whose maildrop a user has who is no system user; what is `None` is as the configuration says.
@@ -363,7 +363,7 @@ impl Store {
     }
 
     /// Changes the database and then, still holding its lock, the flag file. `change` gets what was announced before.
-    fn write<T>(
+    pub(super) fn write<T>(
         &mut self,
         change: impl FnOnce(&Transaction<'_>, &[&str]) -> rusqlite::Result<T>,
     ) -> Result<T> {
@@ -391,7 +391,7 @@ impl Store {
 }
 
 /// The user's row, made when it is missing; `None` when it is one of the other sort, system or virtual.
-fn user_row(transaction: &Transaction<'_>, new: &NewEntry<'_>) -> rusqlite::Result<Option<i64>> {
+pub(super) fn user_row(transaction: &Transaction<'_>, new: &NewEntry<'_>) -> rusqlite::Result<Option<i64>> {
     let owner = new.owner.cloned().unwrap_or_default();
     let (uid, gid) = owner.ids.unzip();
     let text = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
@@ -435,7 +435,7 @@ fn file_name(path: &Path) -> Result<&str> {
 }
 
 /// SQLite's errors in our words: what may pass, and what somebody has to mend.
-fn fault(path: &Path, cause: &rusqlite::Error) -> Error {
+pub(super) fn fault(path: &Path, cause: &rusqlite::Error) -> Error {
     let shown = path.display();
     let (kind, what) = match cause.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {

@@ -91,10 +91,15 @@ pub(super) fn run(options: &Add, config: &Config, places: &Places, owner: Option
     if options.generate {
         ui::say(&format!("{}\n", String::from_utf8_lossy(secret.expose())))?;
     }
+    announced(first, config);
+    Ok(())
+}
+
+/// Says what the first entry changes for others.
+pub(super) fn announced(first: bool, config: &Config) {
     if first && config.auth.announce == Announce::Auto {
         ui::complain(&format!("mailauth: {ANNOUNCED} {CONFIG_FILE} helps them\n"));
     }
-    Ok(())
 }
 
 /// Said when the first entry makes the server announce a mechanism.

@@ -1,6 +1,7 @@
 //! `mailauth`: wiring. One file for each verb.
 
 mod add;
+mod import;
 mod init;
 mod list;
 mod remove;
@@ -100,6 +101,7 @@ fn run(options: Options) -> Outcome {
             become_owner(&places)?;
             list::run(&options, &places)
         }
+        Verb::Import(options) => import::run(&options, &config, &places),
     }
 }
 
