@@ -144,6 +144,21 @@ pub(crate) fn password_hash(password: &Secret) -> Result<Secret> {
     }
 }
 
+/// Whether a password is the one of this verifier, which [`password_hash`] made or crypt(3).
+///
+/// # Errors
+/// That cannot be computed.
+pub(crate) fn password_is(verifier: &Secret, password: &Secret) -> Result<bool> {
+    match crypt::verify(verifier.expose(), password.expose()) {
+        Ok(right) => Ok(right),
+        Err(crypt::Failure::Locked) => Ok(false),
+        Err(crypt::Failure::System(cause)) => Err(Error::io("cannot compute a password hash", cause)),
+        Err(_) => {
+            Err(Error::new(Kind::Permanent, "an application password has a scheme that cannot be checked"))
+        }
+    }
+}
+
 /// The secrets database decides for everybody who has an entry in it, wherever it stands among the sources: otherwise a user with
 /// an APOP entry could still send a UNIX password in the clear.
 fn ask(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Finding {

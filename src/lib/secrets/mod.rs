@@ -5,8 +5,10 @@
 //! the ids of `pop` and nobody else's: [`owner`] says whom to become. Without root's rights everything belongs to the one user.
 
 mod announce;
+mod attempts;
 mod change;
 mod guard;
+mod held;
 pub(crate) mod import;
 mod schema;
 mod seal;
@@ -15,7 +17,9 @@ mod store;
 mod tests;
 
 pub(crate) use announce::announced;
+pub(crate) use attempts::Attempt;
 pub(crate) use change::Batch;
+pub(crate) use held::Held;
 pub(crate) use seal::Key;
 pub(crate) use store::{Added, Listed, Material, NewEntry, Owner, Store, User};
 

@@ -34,6 +34,14 @@ pub(crate) fn new_secret() -> Result<Secret, Refusal> {
     if first == second { Ok(first) } else { Err(Refusal::Mismatch) }
 }
 
+/// Asks once for the secret that is to be changed, without echo.
+///
+/// # Errors
+/// There is no terminal.
+pub(crate) fn old_secret() -> Result<Secret, Refusal> {
+    ask("Old password: ")
+}
+
 fn ask(prompt: &str) -> Result<Secret, Refusal> {
     let answer = rpassword::prompt_password(prompt).map_err(Refusal::Failed)?;
     Ok(Secret::new(answer.into_bytes()))
