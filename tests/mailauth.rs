@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod common;
+#[path = "support/own.rs"]
+mod own;
 #[path = "support/said.rs"]
 mod said;
 #[path = "support/terminal.rs"]
@@ -13,17 +15,13 @@ use common::world::uid;
 use common::{Client, PASSWORD, World, isolated, machine, programs_or_skip};
 use md5::{Digest, Md5};
 use nix::unistd::geteuid;
+use own::{MAILAUTH, Own, copy_program};
 use said::{Said, run};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-
-const MAILAUTH: &str = env!("CARGO_BIN_EXE_mailauth");
-
-/// Whose files an ordinary user's are when the tests run as root.
-const NOBODY: u32 = 65_534;
 
 /// The user `pop` of a [`World`].
 const POP: u32 = 20_998;
@@ -41,13 +39,6 @@ fn mode(path: &str) -> (u32, u32) {
 
 fn chmod(path: &str, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
-
-/// A copy for other users: the build directory may be closed to them. Made by a program, since a descriptor of ours for writing
-/// could live on in another test's child, and then the copy cannot be started.
-fn copy_program(to: &Path) {
-    let copied = Command::new("install").args(["-m", "755", MAILAUTH]).arg(to).status().unwrap();
-    assert!(copied.success());
 }
 
 /// A machine with ann, bob, pop and a database.
@@ -123,7 +114,7 @@ fn root_makes_everything_for_pop() {
         site.run("add ann --stdin", SECRET).well();
         assert_eq!(mode(&format!("{AUTH}/announce")), (0o600, POP));
         site.run("init", "").refused(1, "is there already; init --clear empties it");
-        assert_eq!(site.run("list", "").well(), "ann\tAPOP\t\tno\tno\n");
+        assert_eq!(site.run("list", "").well(), "ann\tAPOP\t\tno\tno\t-\n");
         site.run("init --clear", "").well();
         assert_eq!(site.run("list", "").well(), "");
     });
@@ -142,12 +133,15 @@ fn pop_administers_and_others_do_not() {
             run(command, input)
         };
         run_as(POP, "add bob --stdin", SECRET).well();
-        assert_eq!(run_as(POP, "list --type apop", "").well(), "ann\tAPOP\t\tno\tno\nbob\tAPOP\t\tno\tno\n");
+        assert_eq!(
+            run_as(POP, "list --type apop", "").well(),
+            "ann\tAPOP\t\tno\tno\t-\nbob\tAPOP\t\tno\tno\t-\n"
+        );
         run_as(POP, "remove bob", "").well();
         for line in ["list", "remove ann", "add ann --stdin", "init", "init --clear"] {
             run_as(uid("ann"), line, SECRET).refused(77, "only root and pop may use");
         }
-        assert_eq!(site.run("list", "").well(), "ann\tAPOP\t\tno\tno\n");
+        assert_eq!(site.run("list", "").well(), "ann\tAPOP\t\tno\tno\t-\n");
     });
 }
 
@@ -178,7 +172,7 @@ fn refusals_name_cause_and_status() {
         site.run("add virginia --virtual --stdin", "Virginia").refused(65, "not the user's name");
         let usage = site.run("add bob secret", "");
         assert_eq!((usage.status, usage.out.as_str()), (64, ""), "no secret is an argument");
-        assert_eq!(site.run("list", "").well(), "ann\tAPOP\t\tno\tno\n", "nothing was changed");
+        assert_eq!(site.run("list", "").well(), "ann\tAPOP\t\tno\tno\t-\n", "nothing was changed");
     });
 }
 
@@ -217,7 +211,9 @@ fn application_passwords_log_in() {
             assert_eq!(site.pass("ann", password).starts_with("+OK"), good, "{password}");
         }
         site.run("remove ann --label phone", "").well();
-        assert_eq!(site.run("list", "").well(), "ann\tPOP\ttablet\tno\tno\n");
+        let list = site.run("list", "").well();
+        assert!(list.starts_with("ann\tPOP\ttablet\tno\tno\t20"), "used, at the time of: {list}");
+        assert_eq!(list.lines().count(), 1);
         assert!(site.pass("ann", "for the phone").starts_with("-ERR"));
         assert!(site.pass("ann", "for the tablet").starts_with("+OK"));
         site.run("add v --virtual --type POP --stdin", SECRET).well();
@@ -347,56 +343,6 @@ fn a_wrong_key_stops_apop_alone() {
     });
 }
 
-/// An ordinary user's installation: everything below `state_dir`, owned by the one uid.
-struct Own {
-    directory: tempfile::TempDir,
-    run_as: Option<u32>,
-}
-
-impl Own {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let dir = directory.path();
-        let run_as = geteuid().is_root().then_some(NOBODY);
-        machine::chmod(dir, 0o755);
-        machine::make_directory(&dir.join("state"), 0o700);
-        chown(dir.join("state"), run_as, run_as).unwrap();
-        machine::write(
-            &dir.join("pop3d.toml"),
-            format!("state_dir = \"{}/state\"\n", dir.display()).as_bytes(),
-            0o644,
-        );
-        copy_program(&dir.join("mailauth"));
-        Self { directory, run_as }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn ids(&self, mut command: Command) -> Command {
-        if let Some(id) = self.run_as {
-            command.uid(id).gid(id);
-        }
-        command.current_dir("/");
-        command
-    }
-
-    fn run(&self, line: &str, input: &str) -> Said {
-        let mut command = Command::new(self.path("mailauth"));
-        command.arg("--config").arg(self.path("pop3d.toml")).args(line.split_whitespace());
-        run(self.ids(command), input)
-    }
-
-    /// Runs it on a terminal of its own and types an answer after each prompt; what the terminal showed.
-    fn on_a_terminal(&self, line: &str, talk: &[(&str, &str)]) -> (i32, String) {
-        let mut command = terminal::on_a_terminal(&self.path("mailauth"), talk);
-        command.arg("--config").arg(self.path("pop3d.toml")).args(line.split_whitespace());
-        let said = run(self.ids(command), "");
-        (said.status, said.out + &said.err)
-    }
-}
-
 #[test]
 fn an_ordinary_user_has_an_installation_of_the_own() {
     let own = Own::new();
@@ -404,7 +350,7 @@ fn an_ordinary_user_has_an_installation_of_the_own() {
     own.run("add v --virtual --stdin", SECRET).well();
     let made = own.run("add w --virtual --generate", "").well();
     assert_eq!((made.len(), made.ends_with('\n')), (25, true), "printed once, alone: {made}");
-    assert_eq!(own.run("list", "").well(), "v\tAPOP\t\tno\tyes\nw\tAPOP\t\tno\tyes\n");
+    assert_eq!(own.run("list", "").well(), "v\tAPOP\t\tno\tyes\t-\nw\tAPOP\t\tno\tyes\t-\n");
     let table = own.run("list --format table", "").well();
     assert!(table.contains(" user ") && table.contains(" v "), "{table}");
     own.run("remove v", "").well();
@@ -432,7 +378,7 @@ fn secrets_are_asked_twice_on_the_terminal() {
     assert_eq!(own.run("list", "").well(), "");
     let (status, shown) = own.on_a_terminal("add v --virtual", &twice(SECRET));
     assert!(status == 0 && !shown.contains(SECRET), "{status} {shown}");
-    assert_eq!(own.run("list", "").well(), "v\tAPOP\t\tno\tyes\n");
+    assert_eq!(own.run("list", "").well(), "v\tAPOP\t\tno\tyes\t-\n");
     let (status, shown) = own.on_a_terminal("list", &[]);
     assert!(status == 0 && shown.contains(" user "), "a table on a terminal: {shown}");
     let (status, shown) = own.on_a_terminal("init", &[("[y/N]", "n")]);

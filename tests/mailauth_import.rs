@@ -56,7 +56,9 @@ impl Site {
     }
 
     fn list(&self) -> String {
-        self.run("list", "").well()
+        // Without the time of last use.
+        let fields = |line: &str| line.split('\t').take(5).collect::<Vec<_>>().join("\t") + "\n";
+        self.run("list", "").well().lines().map(fields).collect()
     }
 
     #[track_caller]

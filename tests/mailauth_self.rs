@@ -68,7 +68,9 @@ impl Site {
     }
 
     fn list(&self) -> String {
-        self.root("list", "").well()
+        // Without the time of last use.
+        let fields = |line: &str| line.split('\t').take(5).collect::<Vec<_>>().join("\t") + "\n";
+        self.root("list", "").well().lines().map(fields).collect()
     }
 
     fn run_as(&self, user: &str, line: &str) -> Said {
@@ -198,13 +200,15 @@ fn nobody_touches_what_is_not_the_own() {
             "-convert /etc/shadow",
             "import /etc/shadow",
             "add bob",
+            "passwd bob",
+            "export",
+            "rekey",
             "remove bob",
             &format!("--config {}", config.display()),
             &format!("--config {} list", config.display()),
         ] {
             site.run_as("ann", line).refused(77, "only root and pop may do that");
         }
-        assert_eq!(site.run_as("ann", "passwd bob").status, 64);
         assert!(site.run_as("ann", "--help").well().contains("Change your own secret"));
         // Whatever name the environment has, the entry is that of the user id.
         let line = "LOGNAME=bob USER=bob HOME=/home/bob SUDO_USER=bob exec $M";
@@ -373,9 +377,8 @@ fn signals_leave_the_terminal_as_it_was() {
         site.add("ann", SECRET);
         for (signal, expected) in [
             ("SIGTERM", "restored ended\n"),
-            ("SIGINT", "restored ended\n"),
             ("SIGHUP", "restored ended\n"),
-            ("SIGTSTP", "restored stopped\nrestored -2\n"),
+            ("SIGTSTP", "restored stopped\nrestored 130\n"),
         ] {
             let mut command = Command::new("python3");
             command.args(["-c", SIGNALLED, signal]).arg(find_program("setpriv").unwrap());

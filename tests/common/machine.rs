@@ -1,14 +1,28 @@
 //! The test's own view of the machine: accounts, spool, run-time directories, `/dev/log`.
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// From now on no mount of this thread is seen by others.
 pub(crate) fn keep_mounts_private() {
-    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).expect("mounts become private");
+    make_mounts_private().expect("mounts become private");
+}
+
+fn make_mounts_private() -> nix::Result<()> {
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+}
+
+/// Whether root may have mounts of its own here: not in a container without `CAP_SYS_ADMIN`, nor in a chroot whose
+/// root is no mount point.
+pub(crate) fn mounts_can_be_private() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    // In a thread of its own, which alone leaves the namespace.
+    let attempt = || unshare(CloneFlags::CLONE_NEWNS).and_then(|()| make_mounts_private()).is_ok();
+    *ANSWER.get_or_init(|| std::thread::spawn(attempt).join().unwrap())
 }
 
 /// Mounts of a [`super::World`], undone in reverse order.

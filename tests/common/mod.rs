@@ -45,8 +45,13 @@ pub(crate) fn root_or_skip() -> bool {
     if !root {
         // An ordinary user's run is complete without these tests, so `POPTOOLS_NO_SKIP` means nothing here.
         eprintln!("skipped: needs root");
+        return false;
     }
-    root
+    let private = machine::mounts_can_be_private();
+    if !private {
+        skip("mounts of its own (CAP_SYS_ADMIN, and a root directory that is a mount point)");
+    }
+    private
 }
 
 /// Whether these programs are installed.

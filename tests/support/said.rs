@@ -20,6 +20,7 @@ impl Said {
     }
 
     /// Whether it ended with this status and these words on stderr, and nothing on stdout.
+    #[allow(dead_code)] // Not every test binary is refused something.
     #[track_caller]
     pub(crate) fn refused(&self, status: i32, words: &str) {
         assert!(

@@ -5,11 +5,14 @@ use super::replay::{Peer, Site};
 use poptools::protocol::MsgNo;
 use poptools::protocol::capability::Offer;
 use poptools::protocol::header::field;
+use poptools::protocol::language::Language;
 use poptools::protocol::line::{COMMAND_LIMIT, Lines};
 use poptools::protocol::listing::{END, write_header_line, write_lines, write_list_line, write_uidl_line};
 use poptools::protocol::multiline::Encoder;
 use poptools::protocol::reply::Reply;
+use poptools::protocol::sasl::{self, Mechanism, Mechanisms};
 use poptools::protocol::unstuff::Unstuffer;
+use poptools::session::Terms;
 use poptools::session::authorization::{self, Authorization, Effect as Before, Login, Proof, incorrect};
 use poptools::session::transaction::{self, Effect as After, Scope, Transaction};
 use std::io::{self, Read, Write};
@@ -41,6 +44,9 @@ impl Machines {
             plaintext_allowed: !has("encrypted-only"),
             xlst: !has("no-xlst"),
             xmit: !has("no-xmit"),
+            mechanisms: if has("sasl") { secret_mechanisms() } else { Mechanisms::NONE },
+            tls: None,
+            seed: [7; 32],
         };
         Self { maildrop: identify(&fixture.messages), setup }
     }
@@ -64,13 +70,13 @@ impl Site for Machines {
         let authorization = Authorization::new(self.setup.clone());
         let mut out = Vec::new();
         authorization.greeting().write_to(&mut out);
-        let state = State::Before(authorization);
+        let state = State::Before(Box::new(authorization));
         Ok(Box::new(Connection { site: self, lines: Lines::new(), out, read: 0, state }))
     }
 }
 
 enum State {
-    Before(Authorization),
+    Before(Box<Authorization>),
     After(Box<Transaction>),
     Receiving(Box<Transaction>, Unstuffer),
     Closed,
@@ -118,7 +124,7 @@ impl Connection<'_> {
     fn advance(&mut self) -> bool {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Before(mut machine) => {
-                let Some(line) = self.lines.next_line(COMMAND_LIMIT) else {
+                let Some(line) = self.lines.next_line(machine.line_limit()) else {
                     self.state = State::Before(machine);
                     return false;
                 };
@@ -139,48 +145,62 @@ impl Connection<'_> {
         true
     }
 
-    fn before(&mut self, mut machine: Authorization, effect: Before) {
+    fn before(&mut self, mut machine: Box<Authorization>, effect: Before) {
         match effect {
-            Before::Reply(reply) => reply.write_to(&mut self.out),
+            Before::Reply(reply) => self.say(&reply, machine.language()),
             Before::Lines(reply, lines) => {
-                reply.write_to(&mut self.out);
+                self.say(&reply, machine.language());
                 write_lines(&lines, &mut self.out);
             }
-            Before::Close(reply) => return reply.write_to(&mut self.out),
+            Before::Challenge(octets) => {
+                self.out.extend_from_slice(format!("+ {}\r\n", sasl::encode(&octets)).as_bytes());
+            }
+            Before::Close(reply) => return self.say(&reply, machine.language()),
             Before::Verify(login) => {
+                if matches!(login.proof, Proof::Salt { .. }) {
+                    let effect = machine.salted(b"salt", 4096);
+                    return self.before(machine, effect);
+                }
                 if is_right(&login) {
-                    return self.welcome();
+                    return self.welcome(&machine.terms());
                 }
                 let effect = machine.refused(incorrect(&login.shown));
                 return self.before(machine, effect);
             }
+            Before::Reject(shown, ..) => {
+                let effect = machine.refused(incorrect(&shown));
+                return self.before(machine, effect);
+            }
+            Before::Proceed => return self.welcome(&machine.terms()),
         }
         self.state = State::Before(machine);
     }
 
     /// The hand-over, with the bytes that came behind the login.
-    fn welcome(&mut self) {
+    fn welcome(&mut self, terms: &Terms) {
         let rest = self.lines.take_rest();
         self.lines = Lines::new();
         assert_eq!(self.lines.feed(&rest), rest.len());
-        let authorization::Setup { plaintext_allowed, xlst, xmit, shy, .. } = self.site.setup;
+        let authorization::Setup { xlst, xmit, shy, .. } = self.site.setup;
+        let Terms { plaintext_allowed, mechanisms, language } = *terms;
         let messages = &self.site.maildrop;
         let machine = Transaction::new(transaction::Setup {
             user: "ann".to_owned(),
             host: HOST.to_owned(),
             count: u32::try_from(messages.len()).unwrap(),
             octets: messages.iter().map(|message| octets(&message.stored)).sum(),
-            offer: Offer { plaintext_allowed, xlst, xmit, shy },
+            offer: Offer { plaintext_allowed, xlst, xmit, shy, mechanisms },
+            language,
         });
-        machine.welcome().write_to(&mut self.out);
+        self.say(&machine.welcome(), language);
         self.state = State::After(Box::new(machine));
     }
 
     fn after(&mut self, mut machine: Box<Transaction>, effect: After) {
         match effect {
-            After::Reply(reply) => reply.write_to(&mut self.out),
-            After::Capabilities(reply, lines) => {
-                reply.write_to(&mut self.out);
+            After::Reply(reply) => self.say(&reply, machine.language()),
+            After::Lines(reply, lines) => {
+                self.say(&reply, machine.language());
                 write_lines(&lines, &mut self.out);
             }
             After::List(scope) => self.list(&machine, scope),
@@ -189,7 +209,8 @@ impl Connection<'_> {
             After::Retrieve { message, lines } => self.retrieve(&mut machine, message, lines),
             After::Delete(message) => {
                 let octets = octets(&self.message(message).stored);
-                machine.deleted(message, octets).write_to(&mut self.out);
+                let reply = machine.deleted(message, octets);
+                self.say(&reply, machine.language());
             }
             After::Receive => {
                 machine.receive_reply().write_to(&mut self.out);
@@ -198,11 +219,15 @@ impl Connection<'_> {
             }
             After::Commit => {
                 self.commit(&machine);
-                return machine.quit_reply(Ok(())).write_to(&mut self.out);
+                return self.say(&machine.quit_reply(Ok(())), machine.language());
             }
-            After::Close(reply) => return reply.write_to(&mut self.out),
+            After::Close(reply) => return self.say(&reply, machine.language()),
         }
         self.state = State::After(machine);
+    }
+
+    fn say(&mut self, reply: &Reply, language: Language) {
+        reply.in_language(language).write_to(&mut self.out);
     }
 
     fn message(&self, message: MsgNo) -> &Message {
@@ -254,7 +279,7 @@ impl Connection<'_> {
         let stored = self.message(number).stored.clone();
         let reply =
             if lines.is_some() { machine.top_reply() } else { machine.retrieve_reply(octets(&stored)) };
-        reply.write_to(&mut self.out);
+        self.say(&reply, machine.language());
         let mut encoder = Encoder::new(lines);
         // A prime, so that pieces end everywhere.
         let _ = stored.chunks(13).all(|piece| encoder.encode(piece, &mut self.out));
@@ -286,5 +311,17 @@ impl Connection<'_> {
 /// The one user.
 fn is_right(login: &Login) -> bool {
     let is_ann = login.user.as_ref().is_some_and(|user| user.as_str() == "ann");
-    is_ann && matches!(&login.proof, Proof::Password(password) if password.expose() == b"correct horse")
+    let right = match &login.proof {
+        Proof::Password(password) | Proof::Plain(password) => {
+            let prepared = password.prepared.as_ref();
+            prepared.into_iter().chain([&password.given]).any(|given| given.expose() == b"correct horse")
+        }
+        _ => false,
+    };
+    is_ann && right
+}
+
+/// The mechanisms for those who have a secret.
+fn secret_mechanisms() -> Mechanisms {
+    Mechanisms::NONE.with(Mechanism::CramMd5).with(Mechanism::ScramSha256)
 }

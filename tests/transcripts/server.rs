@@ -125,19 +125,22 @@ fn enclosed(job: &Job, replay: impl FnOnce() + Send) {
 
 fn world(job: &Job) -> World {
     let mut config = String::new();
+    let mut announce = "";
     let mut xtnd = format!("[xtnd]\nsendmail = \"{SENDMAIL}\"\n");
     for word in job.setup {
         match word.as_str() {
             "shy" => config += "shy = true\n",
             "no-xlst" => xtnd += "xlst = false\n",
             "no-xmit" => xtnd += "xmit = false\n",
+            "sasl" => announce = "announce = [\"CRAM-MD5\", \"SCRAM-SHA-256\"]\n",
             // The program and the address are there for everybody.
             "sendmail" | "encrypted-only" => {}
             other => panic!("no setup {other:?}"),
         }
     }
     // Refusals come at once: that they are delayed is a test elsewhere.
-    let world = World::setup().config(&format!("{config}[auth]\nfailure_delay = 0\n{xtnd}")).start();
+    let config = format!("{config}[auth]\nfailure_delay = 0\n{announce}{xtnd}");
+    let world = World::setup().config(&config).start();
     write(Path::new(SENDMAIL), b"#!/bin/sh\nexec cat >/dev/null\n", 0o755);
     world
 }

@@ -1,6 +1,7 @@
 //! What is announced before login, and the challenge of APOP.
 
 use crate::config::{Announce, Config, Mechanism, Source};
+use crate::protocol::sasl::{self, Mechanisms};
 use crate::secrets;
 use crate::sys::random;
 use std::fmt::Write;
@@ -11,6 +12,8 @@ use std::hash::{BuildHasher, RandomState};
 pub(crate) struct Announced {
     /// Whether the greeting carries a challenge.
     pub(crate) apop: bool,
+    /// Those of AUTH.
+    pub(crate) mechanisms: Mechanisms,
 }
 
 /// What to announce now: by `auth.announce`, or what some entry of the secrets database can use (design, section 3). It reads a
@@ -19,11 +22,40 @@ pub(crate) fn announced(config: &Config) -> Announced {
     if !config.auth.sources.contains(&Source::Mailauth) {
         return Announced::default();
     }
-    let apop = match &config.auth.announce {
-        Announce::List(mechanisms) => mechanisms.contains(&Mechanism::Apop),
-        Announce::Auto => secrets::announced(&config.auth.secrets).iter().any(|word| word == "APOP"),
-    };
-    Announced { apop }
+    match &config.auth.announce {
+        Announce::List(listed) => Announced {
+            apop: listed.contains(&Mechanism::Apop),
+            mechanisms: listed.iter().fold(Mechanisms::NONE, |all, mechanism| match mechanism {
+                Mechanism::Apop => all,
+                Mechanism::CramMd5 => all.with(sasl::Mechanism::CramMd5),
+                Mechanism::ScramSha256 => all.with(sasl::Mechanism::ScramSha256),
+                Mechanism::ScramSha256Plus => all.with(sasl::Mechanism::ScramSha256Plus),
+            }),
+        },
+        Announce::Auto => {
+            let words = secrets::announced(&config.auth.secrets);
+            let has = |word: &str| words.iter().any(|known| known == word);
+            // An APOP entry's secret serves all of them.
+            let (apop, scram) = (has("APOP"), has("APOP") || has("SCRAM-SHA-256"));
+            let mechanisms = Mechanisms::NONE
+                .with_if(apop || has("CRAM-MD5"), sasl::Mechanism::CramMd5)
+                .with_if(scram, sasl::Mechanism::ScramSha256)
+                .with_if(scram, sasl::Mechanism::ScramSha256Plus);
+            Announced { apop, mechanisms }
+        }
+    }
+}
+
+/// Random octets for the challenges of one connection.
+pub(crate) fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    if random::fill(&mut seed).is_err() {
+        // Each state has other keys, out of 128 bits that the kernel gave this process earlier.
+        for part in seed.chunks_exact_mut(8) {
+            part.copy_from_slice(&RandomState::new().hash_one("seed").to_le_bytes());
+        }
+    }
+    seed
 }
 
 /// A challenge without its angle brackets, never the same twice: 128 random bits, `@`, and the host's name, in letters, digits,
@@ -69,10 +101,19 @@ mod tests {
         let mut config = Config::default();
         config.auth.secrets = directory.path().join("mailauth.db");
         assert!(!announced(&config).apop, "no file");
-        std::fs::write(directory.path().join("announce"), "SCRAM-SHA-256\nAPOP\n").unwrap();
-        assert!(announced(&config).apop);
-        config.auth.announce = Announce::List(Vec::new());
+        let names = |config: &Config| {
+            announced(config).mechanisms.iter().map(sasl::Mechanism::name).collect::<Vec<_>>().join(" ")
+        };
+        std::fs::write(directory.path().join("announce"), "SCRAM-SHA-256\n").unwrap();
         assert!(!announced(&config).apop);
+        assert_eq!(names(&config), "SCRAM-SHA-256-PLUS SCRAM-SHA-256");
+        std::fs::write(directory.path().join("announce"), "APOP\n").unwrap();
+        assert!(announced(&config).apop);
+        assert_eq!(names(&config), "SCRAM-SHA-256-PLUS SCRAM-SHA-256 CRAM-MD5", "its secret serves them all");
+        config.auth.announce = Announce::List(vec![Mechanism::CramMd5]);
+        assert_eq!((announced(&config).apop, names(&config).as_str()), (false, "CRAM-MD5"));
+        config.auth.announce = Announce::List(Vec::new());
+        assert_eq!(announced(&config), Announced::default());
         std::fs::remove_file(directory.path().join("announce")).unwrap();
         config.auth.announce = Announce::List(vec![Mechanism::Apop]);
         assert!(announced(&config).apop);

@@ -8,8 +8,9 @@ use super::crypt::{self, Failure};
 use super::{Account, Finding, Proof, Reason, Verdict, unix};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::protocol::sasl::cram;
 use crate::secret::Secret;
-use crate::secrets::{self, Owner, Places, Store, User};
+use crate::secrets::{self, Owner, Places, SecretType, State, Store, Use, User};
 use crate::sys::socket::{self, Wait};
 use crate::sys::{account, clock, privileges, process};
 use md5::{Digest, Md5};
@@ -32,8 +33,10 @@ enum Answer {
     Unknown,
     /// No; whether a password hash was computed.
     No(No, bool),
-    /// Yes: the user of this name, who is a system user unless there is an owner.
-    Yes { name: String, owner: Option<Own> },
+    /// Yes: the user of this name, who is a system user unless there is an owner. SCRAM's yes is signed.
+    Yes { name: String, owner: Option<Own>, signature: Option<[u8; 32]> },
+    /// What SCRAM has for the name.
+    Salt { salt: Vec<u8>, iterations: u32 },
     /// It cannot be said.
     Trouble { temporary: bool, what: String },
 }
@@ -45,6 +48,7 @@ enum No {
     ApopOnly,
     WrongPassword,
     WrongDigest,
+    WrongProof,
 }
 
 /// What a virtual user has of its own.
@@ -53,6 +57,37 @@ struct Own {
     ids: Option<(u32, u32)>,
     home: Option<PathBuf>,
     maildrop: Option<PathBuf>,
+}
+
+/// What is asked.
+#[derive(Clone, Copy)]
+enum Question<'a> {
+    /// Whether this proves something.
+    Verify(Proof<'a>),
+    /// Salt and iterations for SCRAM.
+    Salt,
+}
+
+/// Asks the database for what SCRAM has for a name.
+pub(super) fn salt(config: &Config, user: &str) -> Result<(Vec<u8>, u32)> {
+    let places = Places::of(config);
+    if !places.database_exists()? {
+        // Nobody has an entry, so that there is nothing to hide.
+        return Ok(scram::nobodys(user));
+    }
+    match ask_child(&places, &[user.to_owned()], Question::Salt)? {
+        Answer::Salt { salt, iterations } => Ok((salt, iterations)),
+        Answer::Trouble { temporary, what } => Err(trouble(temporary, what)),
+        _ => Err(trouble(
+            true,
+            "the secrets database was asked for a salt and answered something else".to_owned(),
+        )),
+    }
+}
+
+fn trouble(temporary: bool, what: String) -> Error {
+    let kind = if temporary { Kind::Temporary } else { Kind::Permanent };
+    Error::new(kind, what).tell(unix::TOLD)
 }
 
 /// Asks the database; `None` when it does not know the user, or does not exist.
@@ -69,18 +104,17 @@ fn finding(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Result<Opti
         return Ok(None);
     }
     let names = match proof {
-        Proof::Password(_) => names(user)?,
+        Proof::Password(_) | Proof::External => names(user)?,
         // In exactly the letters that were sent.
-        Proof::Apop { .. } => user.map(str::to_owned).into_iter().collect(),
-    };
-    Ok(match ask_child(&places, &names, proof)? {
-        Answer::Unknown => None,
-        Answer::No(no, paid) => Some(Finding { verdict: Verdict::Refused(no.into()), paid }),
-        Answer::Yes { name, owner } => Some(admit(config, name, owner)?),
-        Answer::Trouble { temporary, what } => {
-            let kind = if temporary { Kind::Temporary } else { Kind::Permanent };
-            return Err(Error::new(kind, what).tell(unix::TOLD));
+        Proof::Apop { .. } | Proof::Cram { .. } | Proof::Scram(_) => {
+            user.map(str::to_owned).into_iter().collect()
         }
+    };
+    Ok(match ask_child(&places, &names, Question::Verify(proof))? {
+        Answer::Unknown | Answer::Salt { .. } => None,
+        Answer::No(no, paid) => Some(Finding { verdict: Verdict::Refused(no.into()), paid }),
+        Answer::Yes { name, owner, signature } => Some(signed(admit(config, name, owner)?, signature)),
+        Answer::Trouble { temporary, what } => return Err(trouble(temporary, what)),
     })
 }
 
@@ -92,6 +126,7 @@ impl From<No> for Reason {
             No::ApopOnly => Self::ApopOnly,
             No::WrongPassword => Self::WrongPassword,
             No::WrongDigest => Self::WrongDigest,
+            No::WrongProof => Self::WrongProof,
         }
     }
 }
@@ -106,17 +141,23 @@ fn names(user: Option<&str>) -> Result<Vec<String>> {
 }
 
 /// Has a child decide.
-fn ask_child(places: &Places, names: &[String], proof: Proof<'_>) -> Result<Answer> {
+fn ask_child(places: &Places, names: &[String], question: Question<'_>) -> Result<Answer> {
     let owner = secrets::owner()?;
     let failed =
         |cause| Error::io("cannot ask the secrets database", cause).of_kind(Kind::Temporary).tell(unix::TOLD);
     let (here, there) = socket::pair().map_err(failed)?;
     let child = process::fork(|| {
         let decided = owner.as_ref().map_or(Ok(()), privileges::become_for_good);
-        let answer = decided.and_then(|()| decide(places, names, proof)).unwrap_or_else(Answer::from);
+        let mut used = None;
+        let decided = decided.and_then(|()| decide_by(places, names, question, &mut used));
+        let answer = decided.unwrap_or_else(Answer::from);
         // Without an answer the other side knows enough.
         let bytes = serde_json::to_vec(&answer).unwrap_or_default();
-        u8::from(socket::send(&there, &bytes, &[], true).is_err())
+        let sent = socket::send(&there, &bytes, &[], true);
+        if let Some(used) = used {
+            note(places, &used);
+        }
+        u8::from(sent.is_err())
     })?;
     drop(there);
     let answer = hear(&here);
@@ -140,23 +181,62 @@ impl From<Error> for Answer {
     }
 }
 
-/// Opens the database and decides. Everything that could tell one user from another costs the same.
-fn decide(places: &Places, names: &[String], proof: Proof<'_>) -> Result<Answer> {
+/// Notes that an entry was used. The login goes on without it: state.db is knowledge, and decides nothing.
+fn note(places: &Places, used: &Use) {
+    let now = i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX);
+    let _ = State::note(places, used, now);
+}
+
+/// As [`decide_by`], where nobody wants to know the entry.
+#[cfg(test)]
+fn decide(places: &Places, names: &[String], question: Question<'_>) -> Result<Answer> {
+    decide_by(places, names, question, &mut None)
+}
+
+/// Opens the database and decides. Everything that could tell one user from another costs the same. `used` gets the entry that was
+/// good for a yes.
+fn decide_by(
+    places: &Places,
+    names: &[String],
+    question: Question<'_>,
+    used: &mut Option<Use>,
+) -> Result<Answer> {
     let store = Store::open(places)?;
-    let mut found = None;
-    for name in names {
-        found = found.or(store.user(name)?.map(|user| (name.as_str(), user)));
-    }
+    let sent = names.first().map_or("", String::as_str);
+    let proof = match question {
+        Question::Salt => return scram::salt(&store, places, sent),
+        Question::Verify(proof) => proof,
+    };
     match proof {
-        Proof::Password(password) => {
-            Ok(found.map_or(Answer::Unknown, |(name, user)| by_password(name, user, password)))
+        Proof::Password(password) => Ok(find(&store, names)?
+            .map_or(Answer::Unknown, |(name, user)| by_password(name, user, password, used))),
+        Proof::Apop { challenge, digest } => {
+            by_digest(&store, places, sent, digest, |secret| apop_digest(challenge, secret), used)
         }
-        Proof::Apop { challenge, digest } => by_digest(&store, places, found, challenge, digest),
+        Proof::Cram { challenge, digest } => {
+            by_digest(&store, places, sent, digest, |secret| cram::digest(secret.expose(), challenge), used)
+        }
+        Proof::Scram(claim) => scram::check(&store, places, sent, claim, used),
+        Proof::External => Ok(match find(&store, names)? {
+            None => Answer::Unknown,
+            Some((_, user)) if user.locked => Answer::No(No::Locked, false),
+            Some((name, user)) => yes(name, user.owner),
+        }),
     }
 }
 
+/// The first of these names that the database knows.
+fn find<'a>(store: &Store, names: &'a [String]) -> Result<Option<(&'a str, User)>> {
+    for name in names {
+        if let Some(user) = store.user(name)? {
+            return Ok(Some((name, user)));
+        }
+    }
+    Ok(None)
+}
+
 /// PASS: nobody with an APOP entry may use it; who has application passwords may use those alone.
-fn by_password(name: &str, user: User, password: &Secret) -> Answer {
+fn by_password(name: &str, user: User, password: &Secret, used: &mut Option<Use>) -> Answer {
     if user.locked {
         return Answer::No(No::Locked, false);
     }
@@ -166,9 +246,13 @@ fn by_password(name: &str, user: User, password: &Secret) -> Answer {
     if user.passwords.is_empty() {
         return Answer::Unknown;
     }
-    for verifier in &user.passwords {
-        match crypt::verify(verifier.expose(), password.expose()) {
-            Ok(true) => return yes(name, user.owner),
+    for known in &user.passwords {
+        match crypt::verify(known.verifier.expose(), password.expose()) {
+            Ok(true) => {
+                let label = known.label.clone();
+                *used = Some(Use { user: name.to_owned(), kind: SecretType::Pop, label });
+                return yes(name, user.owner);
+            }
             Ok(false) | Err(Failure::Locked) => {}
             Err(Failure::System(cause)) => {
                 let error = Error::io("cannot compute a password hash", cause).of_kind(Kind::Temporary);
@@ -186,35 +270,53 @@ fn uncheckable(name: &str, scheme: &str) -> Answer {
     Error::new(Kind::Permanent, what).into()
 }
 
-/// APOP: the digest is MD5 over challenge and secret (RFC 1939, section 7). An unknown user has a secret too, which nobody knows.
+/// APOP (RFC 1939, section 7) and CRAM-MD5 (RFC 2195): the digest is of challenge and secret. An unknown user has a secret too, which
+/// nobody knows.
 fn by_digest(
     store: &Store,
     places: &Places,
-    found: Option<(&str, User)>,
-    challenge: &[u8],
+    name: &str,
     digest: &[u8],
+    compute: impl FnOnce(&Secret) -> [u8; 16],
+    used: &mut Option<Use>,
 ) -> Result<Answer> {
-    let key = store.key(places)?;
-    let (name, user) = found.map_or(("", None), |(name, user)| (name, Some(user)));
+    let (user, key) = store.user_with_key(places, name)?;
     let sealed = user.as_ref().and_then(|user| user.apop.as_deref());
     let secret = match sealed {
         Some(sealed) => store.unseal(&key, name, sealed)?,
         None => key.dummy(),
     };
-    let computed = Md5::new().chain_update(challenge).chain_update(secret.expose()).finalize();
-    let right: bool = computed.ct_eq(digest).into();
+    let right: bool = compute(&secret).ct_eq(digest).into();
     Ok(match user {
         None => Answer::No(No::UnknownUser, false),
         Some(user) if user.apop.is_none() => Answer::No(No::UnknownUser, false),
         Some(user) if user.locked => Answer::No(No::Locked, false),
-        Some(user) if right => yes(name, user.owner),
+        Some(user) if right => {
+            *used = Some(Use { user: name.to_owned(), kind: SecretType::Apop, label: String::new() });
+            yes(name, user.owner)
+        }
         Some(_) => Answer::No(No::WrongDigest, false),
     })
 }
 
+/// What a client answers to a challenge, angle brackets included (RFC 1939, section 7).
+pub(crate) fn apop_digest(challenge: &[u8], secret: &Secret) -> [u8; 16] {
+    Md5::new().chain_update(challenge).chain_update(secret.expose()).finalize().into()
+}
+
 fn yes(name: &str, owner: Option<Owner>) -> Answer {
     let owner = owner.map(|Owner { ids, home, maildrop }| Own { ids, home, maildrop });
-    Answer::Yes { name: name.to_owned(), owner }
+    Answer::Yes { name: name.to_owned(), owner, signature: None }
+}
+
+/// The finding with the server's signature, when there is one.
+fn signed(finding: Finding, signature: Option<[u8; 32]>) -> Finding {
+    match (finding, signature) {
+        (Finding { verdict: Verdict::Accepted(account), paid }, Some(signature)) => {
+            Finding { verdict: Verdict::Proven(account, signature), paid }
+        }
+        (finding, _) => finding,
+    }
 }
 
 /// The account of a user whose credentials are right.
@@ -292,5 +394,6 @@ pub(crate) fn virtual_owner(config: &Config) -> Result<Account> {
     }
 }
 
+mod scram;
 #[cfg(test)]
 mod tests;

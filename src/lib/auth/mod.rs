@@ -9,11 +9,13 @@ mod unix;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use announce::{Announced, announced, challenge};
-pub(crate) use mailauth::virtual_owner;
+pub(crate) use announce::{Announced, announced, challenge, seed};
+pub(crate) use mailauth::{apop_digest, virtual_owner};
+pub(crate) use unix::{LoginPassword, login_password};
 
 use crate::config::{Config, Source};
 use crate::error::{Error, Kind, Result};
+use crate::protocol::sasl::scram::Claim;
 use crate::secret::Secret;
 use crate::sys;
 use std::fmt;
@@ -46,6 +48,8 @@ impl Account {
 pub(crate) enum Verdict {
     /// The credentials are right.
     Accepted(Account),
+    /// They are, and this signature proves to the client that we know it (RFC 5802, section 3).
+    Proven(Account, [u8; 32]),
     /// They are not; the reason is for the log alone.
     Refused(Reason),
     /// They could not be checked: `[SYS/TEMP]` or `[SYS/PERM]`.
@@ -59,8 +63,10 @@ pub(crate) enum Reason {
     UnknownUser,
     /// The password is wrong.
     WrongPassword,
-    /// The digest of APOP is wrong.
+    /// The digest of APOP or CRAM-MD5 is wrong.
     WrongDigest,
+    /// The proof of SCRAM is wrong.
+    WrongProof,
     /// The user has an APOP entry, and so cannot use PASS (RFC 1939, section 13).
     ApopOnly,
     /// The account has no usable password (`!`, `*`, empty), or `mailauth` locked it.
@@ -79,6 +85,7 @@ impl fmt::Display for Reason {
             Self::UnknownUser => f.write_str("unknown-user"),
             Self::WrongPassword => f.write_str("wrong-password"),
             Self::WrongDigest => f.write_str("wrong-digest"),
+            Self::WrongProof => f.write_str("wrong-proof"),
             Self::ApopOnly => f.write_str("apop-only"),
             Self::Locked => f.write_str("locked"),
             Self::BelowMinUid => f.write_str("below-min-uid"),
@@ -107,6 +114,17 @@ pub(crate) enum Proof<'a> {
         /// MD5 over challenge and secret.
         digest: &'a [u8],
     },
+    /// CRAM-MD5.
+    Cram {
+        /// The challenge.
+        challenge: &'a [u8],
+        /// HMAC-MD5 over it, keyed with the secret.
+        digest: &'a [u8],
+    },
+    /// SCRAM.
+    Scram(&'a Claim),
+    /// A certificate of this name, which the login process found good.
+    External,
 }
 
 /// Checks credentials. `user` is `None` for a name that the login rules refuse; that costs as much as any other
@@ -129,6 +147,17 @@ pub(crate) fn verify(config: &Config, user: Option<&str>, proof: Proof<'_>) -> V
     finding.verdict
 }
 
+/// Salt and iterations that SCRAM has for a name (RFC 5802, section 5), as it was sent. A name that nobody has, or that has nothing for SCRAM,
+/// gets a salt too, always the same.
+///
+/// # Errors
+/// The secrets database cannot be asked.
+pub(crate) fn salt(config: &Config, user: &str) -> Result<(Vec<u8>, u32)> {
+    sys::memory::overwrite_freed(true);
+    let _slot = slots::take(&config.run_dir, config.limits.verifications(), slots::PATIENCE)?;
+    mailauth::salt(config, user)
+}
+
 /// A verifier for a new password, of the scheme that the site's passwords have (`ENCRYPT_METHOD` of login.defs).
 ///
 /// # Errors
@@ -144,24 +173,27 @@ pub(crate) fn password_hash(password: &Secret) -> Result<Secret> {
     }
 }
 
-/// Whether a password is the one of this verifier, which [`password_hash`] made or crypt(3).
+/// Whether this is the password of a verifier that [`password_hash`] made.
 ///
 /// # Errors
-/// That cannot be computed.
-pub(crate) fn password_is(verifier: &Secret, password: &Secret) -> Result<bool> {
+/// The verifier cannot be checked here.
+pub(crate) fn is_password(verifier: &Secret, password: &Secret) -> Result<bool> {
+    let failed = |what: &str| Error::new(Kind::Permanent, format!("cannot check a password: {what}"));
     match crypt::verify(verifier.expose(), password.expose()) {
         Ok(right) => Ok(right),
         Err(crypt::Failure::Locked) => Ok(false),
         Err(crypt::Failure::System(cause)) => Err(Error::io("cannot compute a password hash", cause)),
-        Err(_) => {
-            Err(Error::new(Kind::Permanent, "an application password has a scheme that cannot be checked"))
-        }
+        Err(crypt::Failure::Unsupported(scheme)) => Err(failed(&format!("its scheme is {scheme}"))),
+        Err(crypt::Failure::TooCostly(scheme)) => Err(failed(&format!("{scheme} with too high a cost"))),
     }
 }
 
 /// The secrets database decides for everybody who has an entry in it, wherever it stands among the sources: otherwise a user with
 /// an APOP entry could still send a UNIX password in the clear.
 fn ask(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Finding {
+    if matches!(proof, Proof::External) && !config.takes_certificates() {
+        return Finding::refused(Reason::NoSuchMechanism);
+    }
     if config.auth.sources.contains(&Source::Mailauth)
         && let Some(finding) = mailauth::check(config, user, proof)
     {
@@ -169,7 +201,10 @@ fn ask(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Finding {
     }
     let by_unix = config.auth.sources.contains(&Source::Unix);
     match (user, proof) {
-        (_, Proof::Apop { .. }) => Finding::refused(Reason::NoSuchMechanism),
+        (_, Proof::Apop { .. } | Proof::Cram { .. } | Proof::Scram(_)) => {
+            Finding::refused(Reason::NoSuchMechanism)
+        }
+        (Some(user), Proof::External) if by_unix => unix::check_name(user, config.auth.min_uid),
         (Some(user), Proof::Password(password)) if by_unix => {
             unix::check(user, password, config.auth.min_uid)
         }

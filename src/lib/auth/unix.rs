@@ -26,6 +26,28 @@ pub(super) fn check(name: &str, password: &Secret, min_uid: u32) -> Finding {
     }
 }
 
+/// Whether somebody who needs no password may log in under this name. A password that `passwd -l` locked locks that too; having none
+/// does not.
+pub(super) fn check_name(name: &str, min_uid: u32) -> Finding {
+    verdict_on_name(name, min_uid).unwrap_or_else(Finding::unavailable)
+}
+
+fn verdict_on_name(name: &str, min_uid: u32) -> Result<Finding, Error> {
+    let Some(user) = account::user(name).map_err(|error| unavailable(PASSWD, error))? else {
+        readable(PASSWD)?;
+        return Ok(Finding::refused(Reason::UnknownUser));
+    };
+    if user.uid == 0 || user.uid < min_uid {
+        return Ok(Finding::refused(Reason::BelowMinUid));
+    }
+    Ok(match hash_of(&user)? {
+        Some(hash) if !hash.expose().starts_with(b"!") => {
+            Finding { verdict: Verdict::Accepted(accepted(name, user)), paid: false }
+        }
+        _ => Finding::refused(Reason::Locked),
+    })
+}
+
 /// Computes a hash of the site's kind for nothing, so that a refusal without one costs the same.
 pub(super) fn compute_dummy(password: &Secret) {
     let dummy =
@@ -56,6 +78,22 @@ fn verdict(name: &str, password: &Secret, min_uid: u32) -> Result<Finding, Error
             Err(Error::io("cannot compute a password hash", error).of_kind(Kind::Temporary).tell(TOLD))
         }
     }
+}
+
+/// What a login password is known by, to tell whether a new secret is the same.
+pub(crate) struct LoginPassword(Secret);
+
+impl LoginPassword {
+    /// Whether this is the login password; no where that cannot be checked.
+    pub(crate) fn is(&self, secret: &Secret) -> bool {
+        crypt::verify(self.0.expose(), secret.expose()).unwrap_or(false)
+    }
+}
+
+/// The login password of a user of the system; `None` where there is none or we may not see it.
+pub(crate) fn login_password(name: &str) -> Option<LoginPassword> {
+    let user = account::user(name).ok()??;
+    hash_of(&user).ok()?.map(LoginPassword)
 }
 
 /// The password field: shadow's where passwd says `x`, else passwd's own. `None` when shadow has no entry.

@@ -26,12 +26,28 @@ pub(crate) enum Verb {
     Init(Init),
     /// Add a secret for a user
     Add(Add),
+    /// Change the secret of a user
+    Passwd(Passwd),
     /// Remove the secrets of a user
     Remove(Remove),
     /// List users and what they have secrets for
     List(List),
     /// Add the secrets of another program's file, all or none
     Import(Import),
+    /// Show what is known of a user, without secrets
+    Show(Show),
+    /// Refuse logins of users
+    Lock(Names),
+    /// Allow logins of locked users again
+    Unlock(Names),
+    /// Tell whether a secret is right
+    Verify(Verify),
+    /// Write a backup
+    Export(Export),
+    /// Seal all secrets by a new key
+    Rekey,
+    /// Look for what is wrong with database, key and entries
+    Check,
 }
 
 /// `mailauth init`
@@ -56,13 +72,9 @@ pub(crate) struct Add {
     #[arg(long, value_name = "LABEL", value_parser = label)]
     pub(crate) label: Option<String>,
 
-    /// Read the secret from standard input, one line
-    #[arg(long, conflicts_with = "generate")]
-    pub(crate) stdin: bool,
-
-    /// Make a secret and print it once
-    #[arg(long)]
-    pub(crate) generate: bool,
+    /// Where the secret comes from
+    #[command(flatten)]
+    pub(crate) source: NewSecret,
 
     /// Add a user who is no user of the system
     #[arg(long = "virtual")]
@@ -81,6 +93,41 @@ pub(crate) struct Add {
     pub(crate) maildrop: Option<PathBuf>,
 }
 
+/// Where a new secret comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub(crate) struct NewSecret {
+    /// Read the secret from standard input, one line
+    #[arg(long, conflicts_with = "generate")]
+    pub(crate) stdin: bool,
+
+    /// Make a secret and print it once
+    #[arg(long)]
+    pub(crate) generate: bool,
+
+    /// Accept a secret that is short, easily guessed, or the login password
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `mailauth passwd`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Passwd {
+    /// The user's name [default: your own]
+    pub(crate) user: Option<String>,
+
+    /// Change the secret of this type [default: that of the only entry]
+    #[arg(long = "type", value_enum, ignore_case = true, value_name = "TYPE")]
+    pub(crate) kind: Option<AnyType>,
+
+    /// Change the application password with this label
+    #[arg(long, value_name = "LABEL", value_parser = label)]
+    pub(crate) label: Option<String>,
+
+    /// Where the secret comes from
+    #[command(flatten)]
+    pub(crate) source: NewSecret,
+}
+
 /// The types of secrets that can be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NewType {
@@ -90,6 +137,9 @@ pub(crate) enum NewType {
     /// An application password for PASS; the system's password is not good for it any more
     #[value(name = "POP")]
     Pop,
+    /// A secret for IMAP servers that read the database
+    #[value(name = "IMAP")]
+    Imap,
 }
 
 /// `mailauth remove`
@@ -172,6 +222,60 @@ pub(crate) enum ImportFormat {
     Csv,
 }
 
+/// `mailauth show`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Show {
+    /// The user's name
+    pub(crate) user: String,
+
+    /// How to write it [default: a table on a terminal, else tsv]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+}
+
+/// `mailauth lock` and `mailauth unlock`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Names {
+    /// The users' names
+    #[arg(required = true, value_name = "USER")]
+    pub(crate) users: Vec<String>,
+}
+
+/// `mailauth verify`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Verify {
+    /// The user's name
+    pub(crate) user: String,
+
+    /// Try the secrets of this type alone
+    #[arg(long = "type", value_enum, ignore_case = true, value_name = "TYPE")]
+    pub(crate) kind: Option<AnyType>,
+
+    /// Read the secret from standard input, one line
+    #[arg(long, conflicts_with_all = ["challenge", "digest"])]
+    pub(crate) stdin: bool,
+
+    /// The challenge of an APOP login, with its angle brackets
+    #[arg(long, value_name = "CHALLENGE", requires = "digest", conflicts_with = "kind")]
+    pub(crate) challenge: Option<String>,
+
+    /// The digest that was sent with it, 32 hexadecimal digits
+    #[arg(long, value_name = "HEX", requires = "challenge", value_parser = digest)]
+    pub(crate) digest: Option<[u8; 16]>,
+}
+
+/// `mailauth export`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Export {
+    /// The new file [default: standard output]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Write secrets that everybody can read who has the file (only the superuser may)
+    #[arg(long, requires = "file")]
+    pub(crate) plain: bool,
+}
+
 /// All types of secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AnyType {
@@ -209,6 +313,15 @@ fn label(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("a label has 1 to 64 characters and none that control a terminal".to_owned())
+    }
+}
+
+/// MD5 in hexadecimal digits.
+fn digest(text: &str) -> Result<[u8; 16], String> {
+    let digits = text.len() == 32 && text.bytes().all(|octet| octet.is_ascii_hexdigit());
+    match u128::from_str_radix(text, 16) {
+        Ok(number) if digits => Ok(number.to_be_bytes()),
+        _ => Err("a digest has 32 hexadecimal digits".to_owned()),
     }
 }
 
@@ -265,7 +378,20 @@ mod tests {
             "add",
             "add ann secret",
             "add ann --type PAM",
-            "add ann --type IMAP",
+            "add ann --type LDAP",
+            "passwd ann secret",
+            "passwd --stdin --generate",
+            "lock",
+            "unlock",
+            "verify",
+            "verify ann secret",
+            "verify ann --challenge <x>",
+            "verify ann --digest c4c9334bac560ecc979e58001b3e22fb",
+            "verify ann --challenge <x> --digest c4c9",
+            "verify ann --challenge <x> --digest +4c9334bac560ecc979e58001b3e22fb",
+            "verify ann --challenge <x> --digest c4c9334bac560ecc979e58001b3e22fb --stdin",
+            "export --plain",
+            "rekey now",
             "add ann --type POP --label \u{1b}",
             "add ann --stdin --generate",
             "add ann --uid 5000",

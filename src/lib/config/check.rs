@@ -50,7 +50,8 @@ fn announced(config: &Config) -> Result<(), Fault> {
     let Announce::List(mechanisms) = &config.auth.announce else { return Ok(()) };
     let known = mechanisms.is_empty() || config.auth.sources.contains(&Source::Mailauth);
     fault("auth.announce", known, || "needs \"mailauth\" in auth.sources".to_owned())?;
-    fault("auth.announce", mechanisms.len() <= 1, || "names one twice".to_owned())
+    let twice = mechanisms.iter().enumerate().any(|(at, one)| mechanisms[..at].contains(one));
+    fault("auth.announce", !twice, || "names one twice".to_owned())
 }
 
 /// Whether a name is fit for the greeting and for a challenge: labels of letters, digits and hyphens

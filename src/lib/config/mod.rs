@@ -71,10 +71,12 @@ pub(crate) struct Maildrop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) enum Format {
-    /// By what is there; a regular or missing file is mbox.
+    /// By what is there: a directory with `cur` and `new` is a Maildir, a regular or missing file an mbox.
     Auto,
     /// One file with all messages.
     Mbox,
+    /// A directory with a file for each message.
+    Maildir,
 }
 
 /// One way to lock a mailbox against other programs.
@@ -135,6 +137,12 @@ pub(crate) enum Announce {
 pub(crate) enum Mechanism {
     /// RFC 1939, section 7.
     Apop,
+    /// RFC 2195.
+    CramMd5,
+    /// RFC 7677.
+    ScramSha256,
+    /// RFC 7677, bound to the TLS connection.
+    ScramSha256Plus,
 }
 
 /// When passwords may come over an unencrypted connection.
@@ -195,6 +203,14 @@ pub(crate) struct Log {
     pub(crate) statistics: bool,
 }
 
+impl Config {
+    /// Whether clients may prove by a certificate who they are. Where they may not, no process believes the login process that one
+    /// did. This version has no TLS, and so no certificates.
+    pub(crate) const fn takes_certificates(&self) -> bool {
+        false
+    }
+}
+
 impl Limits {
     /// How many password checks may run at once: `max_verifications`, or twice the number of cores for 0.
     pub(crate) fn verifications(&self) -> u16 {
@@ -213,8 +229,8 @@ impl TryFrom<String> for Format {
         match value.as_str() {
             "auto" => Ok(Self::Auto),
             "mbox" => Ok(Self::Mbox),
-            "maildir" => Err("\"maildir\" is not in this version; use \"auto\" or \"mbox\"".to_owned()),
-            _ => Err(format!("\"{value}\" is no format; use \"auto\" or \"mbox\"")),
+            "maildir" => Ok(Self::Maildir),
+            _ => Err(format!("\"{value}\" is no format; use \"auto\", \"mbox\" or \"maildir\"")),
         }
     }
 }
@@ -249,10 +265,13 @@ impl TryFrom<file::WordOrList> for Announce {
 fn mechanism(word: &str) -> Result<Mechanism, String> {
     match word {
         "APOP" => Ok(Mechanism::Apop),
-        "CRAM-MD5" | "SCRAM-SHA-256" | "SCRAM-SHA-256-PLUS" => {
-            Err(format!("\"{word}\" is not in this version; use \"APOP\""))
-        }
-        _ => Err(format!("\"{word}\" is no mechanism that can be listed; use \"APOP\"")),
+        "CRAM-MD5" => Ok(Mechanism::CramMd5),
+        "SCRAM-SHA-256" => Ok(Mechanism::ScramSha256),
+        "SCRAM-SHA-256-PLUS" => Ok(Mechanism::ScramSha256Plus),
+        _ => Err(format!(
+            "\"{word}\" is no mechanism that can be listed; \
+             use \"APOP\", \"CRAM-MD5\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-256-PLUS\""
+        )),
     }
 }
 

@@ -131,8 +131,6 @@ fn errors_say_what_to_write() {
 #[test]
 fn what_later_versions_have_is_an_error_that_says_so() {
     assert!(fault("[auth]\nsources = [\"pam\"]").contains("\"pam\" is not in this version"));
-    assert!(fault("[auth]\nannounce = [\"CRAM-MD5\"]").contains("\"CRAM-MD5\" is not in this version"));
-    assert!(fault("[maildrop]\nformat = \"maildir\"").contains("\"maildir\" is not in this version"));
     assert!(fault("[auth]\nplaintext = \"tls\"").contains("nobody could log in"));
 }
 

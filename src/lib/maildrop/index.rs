@@ -7,8 +7,10 @@
 //! # The file
 //! Pages of 4096 octets, numbers with the lowest octet first. Page 0 is the header, the others hold 63
 //! records of 64 octets each and, in the last 64, a checksum (XXH3-64, seeded with the header's seed and the
-//! page's number) of all before it.
+//! page's number) of all before it. The index of a Maildir has notes behind the pages (`notes.rs`): where each
+//! message is found.
 
+mod notes;
 mod write;
 
 pub(crate) use write::Writer;
@@ -47,14 +49,24 @@ pub(crate) enum Ending {
     Open,
 }
 
+/// Which format of maildrop an index is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Records say where messages are in one file.
+    #[default]
+    Mbox,
+    /// Each message is a file; its record says where its note is.
+    Maildir,
+}
+
 /// What is known of one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// Where its envelope line begins in the file.
+    /// Where its envelope line begins in the file. Maildir: where its note begins among the notes.
     pub(crate) offset: u64,
-    /// Octets of the envelope line with its line end; the message is behind it.
+    /// Octets of the envelope line with its line end; the message is behind it. Maildir: of the note.
     pub(crate) envelope_length: u32,
-    /// Checksum of the envelope line.
+    /// Checksum of the envelope line. Maildir: of the note.
     pub(crate) envelope_check: u32,
     /// Stored octets of the message, without the separating empty line.
     pub(crate) length: u64,
@@ -127,8 +139,14 @@ impl Record {
 /// What is known of the maildrop as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// The mailbox in the state in which it was looked at.
+    /// The mailbox in the state in which it was looked at; of a Maildir `new`.
     pub(crate) identity: Identity,
+    /// Of a Maildir `cur`.
+    pub(crate) second: Identity,
+    /// The maildrop's format.
+    pub(crate) layout: Layout,
+    /// Where in the index the notes begin, and how many octets they are; the writer sets both.
+    pub(crate) notes: (u64, u64),
     /// Octets of it that are scanned.
     pub(crate) known: u64,
     /// Octets of a hidden pseudo-message at its start.
@@ -147,19 +165,16 @@ impl Header {
     fn encode(&self) -> Vec<u8> {
         let mut octets = Octets::default();
         octets.put(MAGIC);
-        let Identity { device, inode, size, modified, changed } = self.identity;
-        for number in [device, inode, size] {
-            octets.u64(number);
-        }
-        for stamp in [modified, changed] {
-            octets.put(&stamp.seconds.to_le_bytes());
-            octets.put(&stamp.nanoseconds.to_le_bytes());
-        }
+        octets.identity(&self.identity);
         for number in
             [self.known, self.hidden, u64::from(self.count), self.octets, self.tail_check, self.seed]
         {
             octets.u64(number);
         }
+        octets.u64(u64::from(self.layout == Layout::Maildir));
+        octets.u64(self.notes.0);
+        octets.u64(self.notes.1);
+        octets.identity(&self.second);
         octets.0.resize(CHECKED, 0);
         let check = XxHash3_64::oneshot(&octets.0);
         octets.u64(check);
@@ -173,18 +188,32 @@ impl Header {
             return None;
         }
         let mut reader = Reader(page.strip_prefix(MAGIC)?);
-        let (device, inode, size) = (reader.u64()?, reader.u64()?, reader.u64()?);
-        let (modified, changed) = (reader.stamp()?, reader.stamp()?);
         let header = Self {
-            identity: Identity { device, inode, size, modified, changed },
+            identity: reader.identity()?,
             known: reader.u64()?,
             hidden: reader.u64()?,
             count: u32::try_from(reader.u64()?).ok()?,
             octets: reader.u64()?,
             tail_check: reader.u64()?,
             seed: reader.u64()?,
+            layout: match reader.u64()? {
+                0 => Layout::Mbox,
+                1 => Layout::Maildir,
+                _ => return None,
+            },
+            notes: (reader.u64()?, reader.u64()?),
+            second: reader.identity()?,
         };
-        (header.known <= size && header.hidden <= header.known).then_some(header)
+        (header.known <= header.identity.size && header.hidden <= header.known).then_some(header)
+    }
+
+    /// Octets of the whole index.
+    fn size(&self) -> u64 {
+        let pages = (u64::from(self.count.div_ceil(PER_PAGE)) + 1) * PAGE as u64;
+        match self.notes {
+            (_, 0) => pages,
+            (begin, length) => begin.max(pages).saturating_add(length),
+        }
     }
 }
 
@@ -195,23 +224,33 @@ pub(crate) struct Index {
     file: Option<File>,
     /// The page that was read last: its number from 0, and its records.
     page: Option<(u32, Vec<Record>)>,
+    /// Notes that were read last: where they begin among the notes, and their octets.
+    window: (u64, Vec<u8>),
 }
 
 impl Index {
     /// The index of a maildrop without a message.
     pub(crate) fn empty(identity: Identity) -> Self {
-        Self { header: Header { identity, ..Header::default() }, file: None, page: None }
+        Self::over(Header { identity, ..Header::default() }, None)
     }
 
-    /// Opens the index in the state directory and reads its header alone. None where there is no usable one.
+    const fn over(header: Header, file: Option<File>) -> Self {
+        Self { header, file, page: None, window: (0, Vec::new()) }
+    }
+
+    /// Opens the index of an mbox in the state directory and reads its header alone. None where there is no usable one.
     pub(crate) fn load(state: &Directory) -> Option<Self> {
+        Self::load_as(state, Layout::Mbox)
+    }
+
+    /// The same for a maildrop of this format.
+    pub(crate) fn load_as(state: &Directory, layout: Layout) -> Option<Self> {
         let file = open_state_file(state, NAME).ok().flatten()?;
         let mut page = vec![0; PAGE];
         let whole = read_at(&file, &mut page, 0).ok()? == PAGE;
-        let header = Header::decode(&page).filter(|_| whole)?;
-        let pages = u64::from(header.count.div_ceil(PER_PAGE)) + 1;
-        let complete = status(&file).ok()?.identity.size == pages * PAGE as u64;
-        complete.then_some(Self { header, file: Some(file), page: None })
+        let header = Header::decode(&page).filter(|header| whole && header.layout == layout)?;
+        let complete = status(&file).ok()?.identity.size == header.size();
+        complete.then_some(Self::over(header, Some(file)))
     }
 
     /// What is known of the maildrop.
@@ -275,13 +314,14 @@ impl Index {
         let count = self.header.count.checked_sub(number.checked_mul(PER_PAGE)?)?.min(PER_PAGE);
         let records: Option<Vec<Record>> =
             page.chunks_exact(RECORD).take(count as usize).map(Record::decode).collect();
-        // The checksum says that we wrote it; the bounds say that it fits this mailbox.
+        // The checksum says that we wrote it; the bounds say that it fits this mailbox. Notes have checksums of their own.
         records.filter(|records| {
-            records.iter().all(|record| {
-                let fits = record.offset >= least && record.end() <= self.header.known;
-                least = record.end();
-                fits
-            })
+            self.header.layout == Layout::Maildir
+                || records.iter().all(|record| {
+                    let fits = record.offset >= least && record.end() <= self.header.known;
+                    least = record.end();
+                    fits
+                })
         })
     }
 }
@@ -334,6 +374,19 @@ impl Octets {
         self.put(&number.to_le_bytes());
     }
 
+    fn identity(&mut self, identity: &Identity) {
+        let Identity { device, inode, size, modified, changed } = *identity;
+        [device, inode, size].into_iter().for_each(|number| self.u64(number));
+        self.stamp(modified);
+        self.stamp(changed);
+    }
+
+    /// Appends a time.
+    pub(crate) fn stamp(&mut self, stamp: Stamp) {
+        self.put(&stamp.seconds.to_le_bytes());
+        self.put(&stamp.nanoseconds.to_le_bytes());
+    }
+
     fn fixed(mut self) -> [u8; RECORD] {
         self.0.resize(RECORD, 0);
         let mut record = [0; RECORD];
@@ -363,7 +416,13 @@ impl Reader<'_> {
         self.take().map(u32::from_le_bytes)
     }
 
-    fn stamp(&mut self) -> Option<Stamp> {
+    fn identity(&mut self) -> Option<Identity> {
+        let (device, inode, size) = (self.u64()?, self.u64()?, self.u64()?);
+        Some(Identity { device, inode, size, modified: self.stamp()?, changed: self.stamp()? })
+    }
+
+    /// The next time.
+    pub(crate) fn stamp(&mut self) -> Option<Stamp> {
         let seconds = self.take().map(i64::from_le_bytes)?;
         Some(Stamp { seconds, nanoseconds: self.take().map(i64::from_le_bytes)? })
     }

@@ -1,15 +1,20 @@
 //! Maildrops: one trait, the formats behind it.
 
 pub(crate) mod index;
+mod maildir;
 pub(crate) mod mbox;
+#[cfg(test)]
+mod model;
 pub(crate) mod uidl;
 
 use crate::config::Format;
 use crate::error::Result;
 use crate::protocol::MsgNo;
 use crate::sys::directory::Directory;
+use maildir::{Folders, Maildir};
 use mbox::{Mbox, spool::Spool};
 use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 pub(crate) use crate::session::Bitmap;
@@ -67,27 +72,62 @@ pub(crate) trait Maildrop {
     }
 }
 
-/// Opens the mailbox as the user `uid`, before the session's sandbox; none when there is no mail. Nothing blocks, no link is
-/// followed.
+/// What stands at the place of a maildrop, open.
+pub(crate) enum Found {
+    /// No mail, or an mbox.
+    Mbox(Option<File>),
+    /// A Maildir.
+    Maildir(Folders),
+}
+
+impl Found {
+    /// The directories in which the session opens, moves and removes files by name: those of a Maildir, which is the user's own.
+    pub(crate) fn directories(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Mbox(_) => Vec::new(),
+            Self::Maildir(folders) => vec![folders.new.as_fd(), folders.cur.as_fd()],
+        }
+    }
+}
+
+/// Opens what stands at the maildrop's place as the user `uid`, before the session's sandbox. Nothing blocks, and no link is
+/// followed but on the way to it.
+///
+/// # Errors
+/// `Kind::Permanent` when it is no maildrop that belongs to the user.
+pub(crate) fn find(format: Format, path: &Path, uid: u32) -> Result<Found> {
+    match maildir::open::folders(format, path, uid)? {
+        Some(folders) => Ok(Found::Maildir(folders)),
+        None if format == Format::Maildir => Ok(Found::Mbox(None)),
+        None => Ok(Found::Mbox(open_mailbox(format, path, uid)?)),
+    }
+}
+
+/// The same for an mbox; none when there is no mail.
 ///
 /// # Errors
 /// `Kind::Permanent` when it is not a regular file with one name that belongs to the user.
 pub(crate) fn open_mailbox(format: Format, path: &Path, uid: u32) -> Result<Option<File>> {
-    mbox::open::mailbox(format, path, uid)
+    debug_assert!(format != Format::Maildir, "a Maildir is no mbox");
+    mbox::open::mailbox(path, uid)
 }
 
-/// Opens the maildrop in what [`open_mailbox`] gave. `path` is for messages alone, `state` the user's state
-/// directory.
+/// Opens the maildrop in what [`find`] gave. `path` is for messages alone, `state` the user's state directory, `uid` the
+/// user.
 ///
 /// # Errors
-/// The mailbox is no mbox, cannot be read, or stays locked.
+/// The maildrop cannot be read, is no mbox, or stays locked.
 pub(crate) fn open(
-    mailbox: Option<File>,
+    found: Found,
     path: &Path,
+    uid: u32,
     state: Directory,
     spool: Box<dyn Spool>,
 ) -> Result<Box<dyn Maildrop>> {
-    Ok(Box::new(Mbox::open(mailbox, path, state, spool)?))
+    Ok(match found {
+        Found::Mbox(mailbox) => Box::new(Mbox::open(mailbox, path, state, spool)?),
+        Found::Maildir(folders) => Box::new(Maildir::open(folders, path, uid, state)?),
+    })
 }
 
 /// Whether the message with this position (from 0) is in the set.

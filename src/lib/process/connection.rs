@@ -2,11 +2,13 @@
 
 use super::message::{Answer, Attempt, Message};
 use super::notice::Departure;
-use super::role::{describe, describe_reply};
+use super::role::{describe, describe_message, describe_reply};
 use crate::log::SessionId;
-use crate::protocol::line::{COMMAND_LIMIT, Lines};
+use crate::protocol::line::Lines;
 use crate::protocol::listing;
 use crate::protocol::reply::Reply;
+use crate::protocol::sasl::{self, Mechanism};
+use crate::session::Rejection;
 use crate::session::authorization::{Authorization, Effect, Login, incorrect};
 use crate::sys::socket::Peer;
 use crate::sys::{clock, socket};
@@ -68,10 +70,18 @@ pub(crate) enum Next {
     Again,
     /// Have these credentials verified.
     Verify(Login),
+    /// Tell the log why credentials of this name are refused without a verifier, then go on.
+    Rejected(String, Mechanism, Rejection),
     /// Hand the client over.
     HandOver,
     /// Forget it.
     Gone(Departure),
+}
+
+/// An attempt whose yes waits for the client, and its user's name.
+struct Proven {
+    attempt: OwnedFd,
+    user: String,
 }
 
 /// A client that is not logged in.
@@ -85,6 +95,8 @@ pub(crate) struct Connection {
     output: Output,
     phase: Phase,
     commanded: Instant,
+    /// A verifier that has said yes and signed it, until the client agrees.
+    proven: Option<Proven>,
     times: Times,
     /// Lines for debugging, when wanted.
     spoken: Option<Vec<String>>,
@@ -111,6 +123,7 @@ impl Connection {
             output: Output::default(),
             phase: Phase::Talking,
             commanded: now,
+            proven: None,
             times,
             spoken: debug.then(Vec::new),
         };
@@ -131,7 +144,7 @@ impl Connection {
                 && let Some(next) = self.next_command()
             {
                 match next {
-                    Some(login) => return Next::Verify(login),
+                    Some(next) => return next,
                     None => continue,
                 }
             }
@@ -156,16 +169,33 @@ impl Connection {
         Next::Again
     }
 
-    /// Executes one command: none when no line is complete, else the login that it asks for, if it does.
-    fn next_command(&mut self) -> Option<Option<Login>> {
-        let line = self.lines.next_line(COMMAND_LIMIT)?;
+    /// Executes one command: none when no line is complete, else what it asks of the event loop, if it does.
+    fn next_command(&mut self) -> Option<Option<Next>> {
+        let line = self.lines.next_line(self.machine.line_limit())?;
         self.commanded = clock::now();
         if let Some(spoken) = &mut self.spoken {
-            spoken.push(describe(&line));
+            let is_message = self.machine.is_exchanging();
+            spoken.push(if is_message { describe_message(&line) } else { describe(&line) });
         }
         let effect = self.machine.step(line);
+        // Whatever the client says but yes, the verifier need not wait for it any more.
+        let proven = self.proven.take();
+        if effect != Effect::Proceed {
+            return Some(self.carry_out(effect));
+        }
+        match proven {
+            Some(Proven { attempt, user }) if tell(&attempt, &Attempt::Proceed) => {
+                self.phase = Phase::Verifying { attempt, since: clock::now(), user };
+            }
+            _ => self.unavailable(),
+        }
+        Some(None)
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Option<Next> {
         match effect {
             Effect::Reply(reply) => self.say(&reply),
+            Effect::Challenge(octets) => self.challenge(&octets),
             Effect::Lines(reply, lines) => {
                 self.say(&reply);
                 listing::write_lines(&lines, self.output.buffer());
@@ -174,9 +204,25 @@ impl Connection {
                 let why = if reply.is_ok() { Departure::Quit } else { Departure::Expelled };
                 self.close_with(&reply, why);
             }
-            Effect::Verify(login) => return Some(Some(login)),
+            Effect::Verify(login) => return Some(Next::Verify(login)),
+            Effect::Reject(user, mechanism, why) => {
+                let until = clock::now() + self.times.failure_delay;
+                self.phase = Phase::Delayed { until, refusal: Refusal::Wrong(user.clone()) };
+                return Some(Next::Rejected(user, mechanism, why));
+            }
+            // Said by the client alone, in `next_command`.
+            Effect::Proceed => {}
         }
-        Some(None)
+        None
+    }
+
+    /// Sends a message of AUTH (RFC 5034, section 4).
+    fn challenge(&mut self, octets: &[u8]) {
+        if let Some(spoken) = &mut self.spoken {
+            spoken.push(format!("S: + *** ({} octets)", octets.len()));
+        }
+        let line = format!("+ {}\r\n", sasl::encode(octets));
+        self.output.buffer().extend_from_slice(line.as_bytes());
     }
 
     fn receive(&mut self) -> io::Result<usize> {
@@ -192,7 +238,7 @@ impl Connection {
         if let Some(spoken) = &mut self.spoken {
             spoken.push(describe_reply(reply));
         }
-        reply.write_to(self.output.buffer());
+        reply.in_language(self.machine.language()).write_to(self.output.buffer());
     }
 
     fn close_with(&mut self, reply: &Reply, why: Departure) {
@@ -231,7 +277,7 @@ impl Connection {
     pub(crate) fn attempt(&self) -> Option<&OwnedFd> {
         match &self.phase {
             Phase::Verifying { attempt, .. } | Phase::Leaving { attempt } => Some(attempt),
-            _ => None,
+            _ => self.proven.as_ref().map(|proven| &proven.attempt),
         }
     }
 
@@ -243,23 +289,32 @@ impl Connection {
             return;
         };
         let until = since + self.times.failure_delay;
+        // A client has its time for each message.
+        self.commanded = clock::now();
         self.phase = match answer {
+            Answer::Salt(salt, iterations) => {
+                let effect = self.machine.salted(&salt, iterations);
+                self.carry_out(effect);
+                return;
+            }
+            Answer::Proven(signature) => {
+                let effect = self.machine.proven(&signature);
+                self.carry_out(effect);
+                self.proven = Some(Proven { attempt, user });
+                return;
+            }
             Answer::Ready => Phase::Leaving { attempt },
             Answer::Refused => Phase::Delayed { until, refusal: Refusal::Wrong(user) },
             Answer::Unavailable { reply, delayed } => {
                 let until = if delayed { until } else { clock::now() };
                 Phase::Delayed { until, refusal: Refusal::Other(reply) }
             }
-            // No mechanism of this version asks for a second round; a verifier that does is broken.
-            Answer::Challenge(_) => Phase::Delayed {
-                until,
-                refusal: Refusal::Other("[SYS/TEMP] login failed, try again".to_owned()),
-            },
         };
     }
 
     /// Says that credentials cannot be checked now.
     pub(crate) fn unavailable(&mut self) {
+        self.proven = None;
         let refusal = Refusal::Other("[SYS/TEMP] logins cannot be checked now, try again later".to_owned());
         self.phase = Phase::Delayed { until: clock::now(), refusal };
     }
@@ -311,12 +366,15 @@ impl Connection {
 
     fn refuse(&mut self, refusal: Refusal) {
         match refusal {
-            Refusal::Other(text) => self.say(&Reply::err_text(text)),
-            Refusal::Wrong(user) => match self.machine.refused(incorrect(&user)) {
-                Effect::Close(reply) => self.close_with(&reply, Departure::Expelled),
-                Effect::Reply(reply) => self.say(&reply),
-                Effect::Lines(..) | Effect::Verify(_) => {}
-            },
+            Refusal::Other(text) => {
+                self.machine.unavailable();
+                self.say(&Reply::err_text(text));
+            }
+            Refusal::Wrong(user) => {
+                // It replies or closes, nothing else.
+                let effect = self.machine.refused(incorrect(&user));
+                self.carry_out(effect);
+            }
         }
     }
 
@@ -326,7 +384,7 @@ impl Connection {
     /// The verifier is gone.
     pub(crate) fn hand_over(mut self) -> io::Result<()> {
         let Phase::Leaving { attempt } = self.phase else { return Ok(()) };
-        let unread = Attempt::Client(self.lines.take_rest());
+        let unread = Attempt::Client(self.lines.take_rest(), self.machine.terms());
         let client = self.stream.into_session_end();
         socket::send(&attempt, &unread.to_bytes(), &[client.as_fd()], true)
     }
@@ -345,4 +403,9 @@ impl Connection {
     pub(crate) fn client(&self) -> std::os::fd::BorrowedFd<'_> {
         self.stream.descriptor()
     }
+}
+
+/// Sends a message to the verifier; false when it is gone.
+fn tell(attempt: &OwnedFd, message: &Attempt) -> bool {
+    socket::send(attempt, &message.to_bytes(), &[], true).is_ok()
 }

@@ -11,11 +11,12 @@ use super::connection::{Connection, Next, Times};
 use super::message::{Answer, Attempt, Credentials, Encryption, LARGEST, Mechanism, Message, Order};
 use super::notice::{Departure, Notice};
 use super::role::Surroundings;
-use crate::auth;
+use crate::auth::{self, Announced};
 use crate::error::{Error, Result};
 use crate::log::SessionId;
-use crate::secret::Secret;
-use crate::session::authorization::{Authorization, Login, Proof, Setup};
+use crate::protocol::sasl;
+use crate::session::Rejection;
+use crate::session::authorization::{Authorization, Login, Setup};
 use crate::sys::privileges::{self, Ids};
 use crate::sys::process::{Limits, end_first_when_out_of_memory};
 use crate::sys::sandbox::{Calls, Fence, NOWHERE};
@@ -112,8 +113,8 @@ fn run_role(surroundings: &Surroundings<'_>, role: impl FnOnce() -> Result<()>) 
 struct Server<'a> {
     poll: Poll,
     listeners: Vec<TcpListener>,
-    /// Whether greetings carry a challenge.
-    apop: bool,
+    /// What can be used besides passwords.
+    announced: Announced,
     /// When connections may be taken again, after descriptors or memory ran out.
     resume: Option<Instant>,
     surroundings: &'a Surroundings<'a>,
@@ -155,7 +156,7 @@ impl<'a> Server<'a> {
             poll,
             listeners: Vec::new(),
             resume: None,
-            apop: surroundings.announced.apop,
+            announced: surroundings.announced,
             surroundings,
             connections: HashMap::new(),
             deadlines: BTreeSet::new(),
@@ -229,7 +230,7 @@ impl<'a> Server<'a> {
                     self.close_idle();
                 }
                 Ok(Order::Reject(id)) => self.reject(id),
-                Ok(Order::Announce(apop)) => self.apop = apop,
+                Ok(Order::Announce(announced)) => self.announced = announced,
                 Err(_) => {}
             }
         }
@@ -287,10 +288,13 @@ impl<'a> Server<'a> {
         Setup {
             host: config.hostname.clone(),
             shy: config.shy,
-            challenge: self.apop.then(|| auth::challenge(&config.hostname)),
+            challenge: self.announced.apop.then(|| auth::challenge(&config.hostname)),
             plaintext_allowed: self.surroundings.plaintext_allowed(peer),
             xlst: config.xtnd.xlst,
             xmit: config.xtnd.xmit,
+            mechanisms: self.announced.mechanisms,
+            tls: None,
+            seed: auth::seed(),
         }
     }
 
@@ -357,8 +361,12 @@ impl<'a> Server<'a> {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         self.deadlines.remove(&(connection.deadline(), number));
         let mut next = work(connection);
-        while let Next::Verify(login) = next {
-            self.begin_attempt(number, login);
+        while let Next::Verify(_) | Next::Rejected(..) = next {
+            match next {
+                Next::Verify(login) => self.begin_attempt(number, login),
+                Next::Rejected(user, mechanism, why) => self.report_rejection(number, user, mechanism, why),
+                _ => {}
+            }
             let Some(connection) = self.connections.get_mut(&number) else { return };
             next = connection.advance();
         }
@@ -372,7 +380,7 @@ impl<'a> Server<'a> {
                     self.deadlines.insert((connection.deadline(), number));
                 }
             }
-            Next::Wait | Next::Verify(_) => {
+            Next::Wait | Next::Verify(_) | Next::Rejected(..) => {
                 if let Some(connection) = self.connections.get(&number) {
                     self.deadlines.insert((connection.deadline(), number));
                 }
@@ -408,7 +416,7 @@ impl<'a> Server<'a> {
             Ok(message) if message.length > 0 => Answer::from_bytes(&buffer[..message.length]).ok(),
             _ => None,
         };
-        if !matches!(heard, Some(Answer::Ready)) {
+        if !matches!(heard, Some(Answer::Ready | Answer::Proven(_))) {
             let raw = attempt.as_raw_fd();
             // Deregistering fails only for a descriptor that is not registered.
             let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
@@ -452,6 +460,13 @@ impl<'a> Server<'a> {
         self.surroundings.tell(&Notice::Disconnected(connection.session, connection.peer, why, seconds));
     }
 
+    fn report_rejection(&self, number: usize, user: String, mechanism: sasl::Mechanism, why: Rejection) {
+        let Some(connection) = self.connections.get(&number) else { return };
+        let (session, peer, reason) = (connection.session, connection.peer, why.word().to_owned());
+        let mechanism = Mechanism::Sasl(mechanism);
+        self.surroundings.tell(&Notice::Rejected(session, peer, user.into_bytes(), mechanism, reason));
+    }
+
     fn report_debug(&mut self, number: usize) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         let session = connection.session;
@@ -469,17 +484,5 @@ fn as_number(name: &str) -> u64 {
 }
 
 fn credentials(login: Login) -> Credentials {
-    let (mechanism, challenge, proof) = match login.proof {
-        Proof::Password(password) => (Mechanism::Pass, Vec::new(), password),
-        Proof::Apop { challenge, digest } => {
-            (Mechanism::Apop, challenge.into_bytes(), Secret::new(digest.to_vec()))
-        }
-    };
-    Credentials {
-        user: login.shown.into_bytes(),
-        mechanism,
-        challenge,
-        proof,
-        encryption: Encryption::default(),
-    }
+    Credentials { user: login.shown.into_bytes(), proof: login.proof, encryption: Encryption::default() }
 }

@@ -4,9 +4,15 @@
 //! texts with their length before them. A message that does not decode exactly is refused as a whole. Who asks for
 //! something brings the socket for the answer: a login attempt, the spool helper and XTND XMIT each have a pair of their own.
 
+use crate::auth::Announced;
 use crate::error::{Error, Kind};
 use crate::log::SessionId;
+use crate::protocol::language::Language;
+use crate::protocol::sasl::scram::Claim;
+use crate::protocol::sasl::{self, Mechanisms};
 use crate::secret::Secret;
+use crate::session::Terms;
+use crate::session::authorization::{Password, Proof};
 use crate::sys::socket::Peer;
 use std::net::{IpAddr, SocketAddr};
 use zeroize::Zeroizing;
@@ -67,6 +73,18 @@ impl Writer {
         self
     }
 
+    fn flag(&mut self, value: bool) -> &mut Self {
+        self.byte(u8::from(value))
+    }
+
+    fn password(&mut self, password: &Password) -> &mut Self {
+        self.bytes(password.given.expose()).flag(password.prepared.is_some());
+        if let Some(prepared) = &password.prepared {
+            self.bytes(prepared.expose());
+        }
+        self
+    }
+
     pub(crate) fn session(&mut self, session: SessionId) -> &mut Self {
         self.bytes(session.as_bytes())
     }
@@ -108,6 +126,29 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
+    /// Exactly so many octets.
+    fn array<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], Malformed> {
+        self.bytes()?.try_into().map_err(|_| Malformed)
+    }
+
+    fn flag(&mut self) -> Result<bool, Malformed> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn secret(&mut self) -> Result<Secret, Malformed> {
+        Ok(Secret::new(self.bytes()?.to_vec()))
+    }
+
+    fn password(&mut self) -> Result<Password, Malformed> {
+        let given = self.secret()?;
+        let prepared = if self.flag()? { Some(self.secret()?) } else { None };
+        Ok(Password { given, prepared })
+    }
+
     pub(crate) fn text(&mut self) -> Result<String, Malformed> {
         std::str::from_utf8(self.bytes()?).map(str::to_owned).map_err(|_| Malformed)
     }
@@ -140,14 +181,26 @@ pub(crate) enum Mechanism {
     Pass,
     /// APOP (RFC 1939, section 7).
     Apop,
+    /// AUTH (RFC 5034).
+    Sasl(sasl::Mechanism),
 }
 
 impl Mechanism {
+    /// That of a proof.
+    pub(crate) const fn of(proof: &Proof) -> Self {
+        match (proof.mechanism(), proof) {
+            (Some(mechanism), _) => Self::Sasl(mechanism),
+            (None, Proof::Apop { .. }) => Self::Apop,
+            (None, _) => Self::Pass,
+        }
+    }
+
     /// The name for the log.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Pass => "PASS",
             Self::Apop => "APOP",
+            Self::Sasl(mechanism) => mechanism.name(),
         }
     }
 
@@ -155,17 +208,22 @@ impl Mechanism {
         match self {
             Self::Pass => 1,
             Self::Apop => 2,
+            Self::Sasl(mechanism) => SASL + mechanism as u8,
         }
     }
 
-    pub(super) const fn from_tag(tag: u8) -> Result<Self, Malformed> {
+    pub(super) fn from_tag(tag: u8) -> Result<Self, Malformed> {
+        let sasl = |tag| sasl::Mechanism::ALL.into_iter().find(|known| SASL + *known as u8 == tag);
         match tag {
             1 => Ok(Self::Pass),
             2 => Ok(Self::Apop),
-            _ => Err(Malformed),
+            _ => sasl(tag).map(Self::Sasl).ok_or(Malformed),
         }
     }
 }
+
+/// The tag of the first SASL mechanism.
+const SASL: u8 = 3;
 
 /// What the connection's encryption adds to an attempt; all empty in the clear.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,11 +240,7 @@ pub(crate) struct Credentials {
     /// The name, printable; whoever uses it checks it against the rules of names.
     pub(crate) user: Vec<u8>,
     /// How it proves itself.
-    pub(crate) mechanism: Mechanism,
-    /// The challenge that was sent; empty for PASS.
-    pub(crate) challenge: Vec<u8>,
-    /// Password, digest or initial response.
-    pub(crate) proof: Secret,
+    pub(crate) proof: Proof,
     /// Facts of TLS.
     pub(crate) encryption: Encryption,
 }
@@ -196,28 +250,25 @@ pub(crate) struct Credentials {
 pub(crate) enum Attempt {
     /// Check these.
     Credentials(Credentials),
-    /// The client's answer to a challenge.
-    Response(Secret),
+    /// The client agrees to the server's signature.
+    Proceed,
     /// The verdict was yes: the client's socket comes with this message, and what was read but not parsed.
-    Client(Vec<u8>),
+    Client(Vec<u8>, Terms),
 }
 
 impl Message for Attempt {
     fn encode(&self, out: &mut Writer) {
         match self {
             Self::Credentials(it) => {
-                out.byte(1)
-                    .bytes(&it.user)
-                    .byte(it.mechanism.tag())
-                    .bytes(&it.challenge)
-                    .bytes(it.proof.expose());
+                put_proof(out.byte(1).bytes(&it.user), &it.proof);
                 out.bytes(it.encryption.version.as_bytes()).bytes(&it.encryption.binding);
             }
-            Self::Response(response) => {
-                out.byte(2).bytes(response.expose());
+            Self::Proceed => {
+                out.byte(2);
             }
-            Self::Client(unread) => {
-                out.byte(3).bytes(unread);
+            Self::Client(unread, terms) => {
+                out.byte(3).bytes(unread).flag(terms.plaintext_allowed);
+                out.byte(terms.mechanisms.bits()).byte(terms.language.number());
             }
         }
     }
@@ -226,23 +277,60 @@ impl Message for Attempt {
         match input.byte()? {
             1 => Ok(Self::Credentials(Credentials {
                 user: input.bytes()?.to_vec(),
-                mechanism: Mechanism::from_tag(input.byte()?)?,
-                challenge: input.bytes()?.to_vec(),
-                proof: Secret::new(input.bytes()?.to_vec()),
+                proof: take_proof(input)?,
                 encryption: Encryption { version: input.text()?, binding: input.bytes()?.to_vec() },
             })),
-            2 => Ok(Self::Response(Secret::new(input.bytes()?.to_vec()))),
-            3 => Ok(Self::Client(input.bytes()?.to_vec())),
+            2 => Ok(Self::Proceed),
+            3 => Ok(Self::Client(
+                input.bytes()?.to_vec(),
+                Terms {
+                    plaintext_allowed: input.flag()?,
+                    mechanisms: Mechanisms::from_bits(input.byte()?).ok_or(Malformed)?,
+                    language: Language::from_number(input.byte()?).ok_or(Malformed)?,
+                },
+            )),
             _ => Err(Malformed),
         }
     }
 }
 
+fn put_proof(out: &mut Writer, proof: &Proof) {
+    match proof {
+        Proof::Password(password) => out.byte(1).password(password),
+        Proof::Apop { challenge, digest } => out.byte(2).bytes(challenge.as_bytes()).bytes(digest),
+        Proof::Plain(password) => out.byte(3).password(password),
+        Proof::Cram { challenge, digest } => out.byte(4).bytes(challenge.as_bytes()).bytes(digest),
+        Proof::Salt { plus } => out.byte(5).flag(*plus),
+        Proof::Scram { plus, claim } => {
+            out.byte(6).flag(*plus).bytes(claim.auth_message.as_bytes()).bytes(&claim.proof)
+        }
+        Proof::External => out.byte(7),
+    };
+}
+
+fn take_proof(input: &mut Reader<'_>) -> Result<Proof, Malformed> {
+    Ok(match input.byte()? {
+        1 => Proof::Password(input.password()?),
+        2 => Proof::Apop { challenge: input.text()?, digest: input.array()? },
+        3 => Proof::Plain(input.password()?),
+        4 => Proof::Cram { challenge: input.text()?, digest: input.array()? },
+        5 => Proof::Salt { plus: input.flag()? },
+        6 => Proof::Scram {
+            plus: input.flag()?,
+            claim: Claim { auth_message: input.text()?, proof: input.array()? },
+        },
+        7 => Proof::External,
+        _ => return Err(Malformed),
+    })
+}
+
 /// Verifier to login process, on the attempt's socket.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Send this challenge, bring the response.
-    Challenge(Vec<u8>),
+    /// SCRAM: the salt of the name, and how often the hash is iterated. The attempt is over.
+    Salt(Vec<u8>, u32),
+    /// SCRAM: right, and this signature proves that the server knows the user too. [`Attempt::Proceed`] says that the client agrees.
+    Proven([u8; 32]),
     /// Wrong; the client is told so after the failure delay.
     Refused,
     /// It cannot be now; what to say behind `-ERR `. With `delayed` it leaves when a refusal would.
@@ -259,7 +347,8 @@ pub(crate) enum Answer {
 impl Message for Answer {
     fn encode(&self, out: &mut Writer) {
         match self {
-            Self::Challenge(challenge) => out.byte(1).bytes(challenge),
+            Self::Salt(salt, iterations) => out.byte(1).bytes(salt).number(u64::from(*iterations)),
+            Self::Proven(signature) => out.byte(5).bytes(signature),
             Self::Refused => out.byte(2),
             Self::Unavailable { reply, delayed } => {
                 out.byte(3).bytes(reply.as_bytes()).byte(u8::from(*delayed))
@@ -270,7 +359,8 @@ impl Message for Answer {
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
         match input.byte()? {
-            1 => Ok(Self::Challenge(input.bytes()?.to_vec())),
+            1 => Ok(Self::Salt(input.bytes()?.to_vec(), input.small()?)),
+            5 => Ok(Self::Proven(input.array()?)),
             2 => Ok(Self::Refused),
             3 => Ok(Self::Unavailable { reply: input.text()?, delayed: input.byte()? == 1 }),
             4 => Ok(Self::Ready),
@@ -288,8 +378,8 @@ pub(crate) enum Order {
     End,
     /// There are too many connections for this one.
     Reject(SessionId),
-    /// Whether APOP can be used by somebody, so that greetings carry a challenge.
-    Announce(bool),
+    /// Which mechanisms somebody can use.
+    Announce(Announced),
 }
 
 impl Message for Order {
@@ -298,7 +388,7 @@ impl Message for Order {
             Self::Retire => out.byte(1),
             Self::End => out.byte(2),
             Self::Reject(session) => out.byte(3).session(*session),
-            Self::Announce(apop) => out.byte(4).byte(u8::from(*apop)),
+            Self::Announce(announced) => out.byte(4).flag(announced.apop).byte(announced.mechanisms.bits()),
         };
     }
 
@@ -307,7 +397,10 @@ impl Message for Order {
             1 => Ok(Self::Retire),
             2 => Ok(Self::End),
             3 => Ok(Self::Reject(input.session()?)),
-            4 => Ok(Self::Announce(input.byte()? == 1)),
+            4 => Ok(Self::Announce(Announced {
+                apop: input.flag()?,
+                mechanisms: Mechanisms::from_bits(input.byte()?).ok_or(Malformed)?,
+            })),
             _ => Err(Malformed),
         }
     }
@@ -333,4 +426,51 @@ pub(crate) fn take_error(input: &mut Reader<'_>) -> Result<Error, Malformed> {
     };
     let what = input.text()?;
     Ok(Error::new(kind, what).tell(input.text()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proofs() -> Vec<Proof> {
+        let secret = |text: &str| Secret::new(text.as_bytes().to_vec());
+        let claim = Claim { auth_message: "n=ann".to_owned(), proof: [3; 32] };
+        vec![
+            Proof::Password(Password { given: secret("x"), prepared: None }),
+            Proof::Plain(Password { given: secret("x"), prepared: Some(secret("y")) }),
+            Proof::Apop { challenge: "<1@mx>".to_owned(), digest: [1; 16] },
+            Proof::Cram { challenge: "<2@mx>".to_owned(), digest: [2; 16] },
+            Proof::Salt { plus: true },
+            Proof::Scram { plus: false, claim },
+            Proof::External,
+        ]
+    }
+
+    /// A message that does not decode exactly is refused as a whole.
+    fn survives<M: Message + PartialEq + std::fmt::Debug>(message: &M) {
+        let bytes = message.to_bytes();
+        assert_eq!(M::from_bytes(&bytes).as_ref(), Ok(message));
+        for length in 0..bytes.len() {
+            assert!(M::from_bytes(&bytes[..length]).is_err(), "{message:?} cut to {length}");
+        }
+        assert!(M::from_bytes(&[&bytes[..], &[0]].concat()).is_err(), "{message:?} and more");
+    }
+
+    #[test]
+    fn attempts_and_answers_survive_the_wire() {
+        for proof in proofs() {
+            assert_eq!(Mechanism::from_tag(Mechanism::of(&proof).tag()), Ok(Mechanism::of(&proof)));
+            let encryption = Encryption { version: "TLSv1.3".to_owned(), binding: vec![4] };
+            survives(&Attempt::Credentials(Credentials { user: b"ann".to_vec(), proof, encryption }));
+        }
+        let mechanisms = Mechanisms::NONE.with(sasl::Mechanism::Plain);
+        let terms = Terms { plaintext_allowed: true, mechanisms, language: Language::German };
+        survives(&Attempt::Client(b"STAT\r\n".to_vec(), terms));
+        survives(&Attempt::Proceed);
+        survives(&Answer::Salt(b"salt".to_vec(), 4096));
+        survives(&Answer::Proven([5; 32]));
+        survives(&Answer::Ready);
+        survives(&Order::Announce(Announced { apop: true, mechanisms }));
+        assert_eq!(Mechanism::from_tag(SASL + 5), Err(Malformed));
+    }
 }

@@ -8,7 +8,7 @@
 use super::intake::{Intake, Limits, Turn};
 use super::login::{self, Cell};
 use super::message::{Answer, LARGEST, Mechanism, Message};
-use super::notice::{Admitted, Notice};
+use super::notice::{Admitted, Notice, only};
 use super::role::Surroundings;
 use super::sendmail;
 use super::standalone::Site;
@@ -269,6 +269,10 @@ impl Monitor {
                     false => (id, Event::Probe { client, user }),
                 }
             }
+            Notice::Rejected(id, peer, user, mechanism, reason) => {
+                let (id, peer) = known(id, peer);
+                (id, Event::Refused { client: peer.address, user, mechanism: mechanism.name(), reason })
+            }
             Notice::Debug(id, text) => (id, Event::Debug { text }),
             Notice::Fault(error) => {
                 (self.own, Event::Error { client: None, user: None, text: error.to_string() })
@@ -294,14 +298,15 @@ impl Monitor {
         descriptors: Vec<OwnedFd>,
     ) -> Result<()> {
         let client = visit.peer.address;
-        if matches!(notice, Notice::Refused(..) | Notice::Admitted(_) | Notice::Fault(_)) {
+        if matches!(notice, Notice::Refused(..) | Notice::Admitted(_) | Notice::Answered | Notice::Fault(_)) {
             self.verified(visit);
-            visit.explained |= !matches!(notice, Notice::Admitted(_));
+            visit.explained |= !matches!(notice, Notice::Admitted(_) | Notice::Answered);
         }
         let event = match (notice, &visit.admitted) {
             (Notice::Refused(user, mechanism, reason), None) => {
                 Event::Refused { client, user, mechanism: mechanism.name(), reason }
             }
+            (Notice::Answered, None) => return Ok(()),
             (Notice::Admitted(admitted), None) => {
                 visit.admitted = Some(admitted);
                 return Ok(());
@@ -483,12 +488,6 @@ fn busy(attempt: &impl AsFd) {
     let answer = Answer::Unavailable { reply, delayed: false };
     // The login process may be gone; then nobody waits for it.
     let _ = socket::send(attempt, &answer.to_bytes(), &[], false);
-}
-
-fn only(descriptors: Vec<OwnedFd>) -> Result<OwnedFd> {
-    let [one] = <[OwnedFd; 1]>::try_from(descriptors)
-        .map_err(|_| Error::new(Kind::Temporary, "a request came without its socket"))?;
-    Ok(one)
 }
 
 fn not_its_to_say(role: &str) -> Error {

@@ -57,6 +57,10 @@ pub(crate) enum Notice {
     Probe(SessionId, Peer, Vec<u8>, bool),
     /// Any role: a line for debugging.
     Debug(SessionId, String),
+    /// Login process: credentials of this name that no verifier had to see, with the reason for the log.
+    Rejected(SessionId, Peer, Vec<u8>, Mechanism, String),
+    /// Verifier: it has said what was asked, and gives back its turn.
+    Answered,
     /// Verifier: wrong credentials of this name, with the reason for the log.
     Refused(Vec<u8>, Mechanism, String),
     /// Verifier: right credentials.
@@ -111,6 +115,13 @@ impl Message for Notice {
             Self::Begun => {
                 out.byte(13);
             }
+            Self::Answered => {
+                out.byte(14);
+            }
+            Self::Rejected(session, peer, user, mechanism, reason) => {
+                out.byte(15).session(*session).peer(peer).bytes(user);
+                out.byte(mechanism.tag()).bytes(reason.as_bytes());
+            }
         }
     }
 
@@ -140,6 +151,14 @@ impl Message for Notice {
             11 => Self::Transmit(input.number()?),
             12 => Self::Report(take_report(input)?),
             13 => Self::Begun,
+            14 => Self::Answered,
+            15 => Self::Rejected(
+                input.session()?,
+                input.peer()?,
+                input.bytes()?.to_vec(),
+                Mechanism::from_tag(input.byte()?)?,
+                input.text()?,
+            ),
             _ => return Err(Malformed),
         })
     }
@@ -210,6 +229,16 @@ fn take_report(input: &mut Reader<'_>) -> Result<Report, Malformed> {
             _ => return Err(Malformed),
         },
     })
+}
+
+/// The one descriptor that came with a notice.
+///
+/// # Errors
+/// There is none, or more than one.
+pub(super) fn only(descriptors: Vec<std::os::fd::OwnedFd>) -> Result<std::os::fd::OwnedFd, Error> {
+    let [one] = <[std::os::fd::OwnedFd; 1]>::try_from(descriptors)
+        .map_err(|_| Error::new(crate::error::Kind::Temporary, "a request came without its socket"))?;
+    Ok(one)
 }
 
 #[cfg(test)]

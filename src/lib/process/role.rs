@@ -10,6 +10,7 @@ use crate::protocol::capability::Offer;
 use crate::protocol::command::{self, Command};
 use crate::protocol::line::Line;
 use crate::protocol::reply::{Reply, shown};
+use crate::session::Terms;
 use crate::sys::sandbox::Missing;
 use crate::sys::socket::{self, Peer};
 use std::io;
@@ -72,10 +73,11 @@ impl Surroundings<'_> {
         self.config.auth.plaintext == Plaintext::Always || peer.is_local()
     }
 
-    /// What CAPA announces to a client, before and after login.
-    pub(crate) fn offer(&self, peer: &Peer) -> Offer {
+    /// What CAPA announces after a login over a connection with these terms: the same as before.
+    pub(crate) fn offer(&self, terms: &Terms) -> Offer {
         Offer {
-            plaintext_allowed: self.plaintext_allowed(peer),
+            plaintext_allowed: terms.plaintext_allowed,
+            mechanisms: terms.mechanisms,
             xlst: self.config.xtnd.xlst,
             xmit: self.config.xtnd.xmit,
             shy: self.config.shy,
@@ -111,6 +113,15 @@ pub(crate) fn describe(line: &Line<'_>) -> String {
         Ok(Command::Auth { mechanism, .. }) => format!("C: AUTH {} ***", mechanism.unwrap_or_default()),
         Ok(_) => format!("C: {}", shown(bytes)),
         Err(_) => format!("C: (not understood, {} octets)", bytes.len()),
+    }
+}
+
+/// A message of AUTH as the debugging log shows it: it may hold a password.
+pub(crate) fn describe_message(line: &Line<'_>) -> String {
+    match line {
+        Line::Complete(b"*") => "C: *".to_owned(),
+        Line::Complete(bytes) => format!("C: *** ({} octets)", bytes.len()),
+        Line::TooLong => "C: (line too long)".to_owned(),
     }
 }
 

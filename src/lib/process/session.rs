@@ -14,6 +14,7 @@ use crate::maildrop::{Entry, Maildrop};
 use crate::protocol::MsgNo;
 use crate::protocol::capability::Offer;
 use crate::protocol::header;
+use crate::protocol::language::Language;
 use crate::protocol::line::{COMMAND_LIMIT, Lines};
 use crate::protocol::listing;
 use crate::protocol::multiline::Encoder;
@@ -50,6 +51,8 @@ pub(crate) struct Visitor {
     pub(crate) stream: Box<dyn Stream>,
     pub(crate) unread: Vec<u8>,
     pub(crate) offer: Offer,
+    /// The language that was selected before.
+    pub(crate) language: Language,
     /// What gives the maildrop to this session, as long as it is open.
     pub(crate) lock: File,
 }
@@ -67,6 +70,7 @@ pub(crate) fn serve(
         count: maildrop.count(),
         octets: maildrop.octets(),
         offer: visitor.offer,
+        language: visitor.language,
     });
     let mut lines = Lines::new();
     let taken = lines.feed(&visitor.unread);
@@ -149,7 +153,7 @@ impl Session<'_> {
     fn execute(&mut self, effect: Effect) -> Stopped<()> {
         match effect {
             Effect::Reply(reply) => self.say(&reply),
-            Effect::Capabilities(reply, lines) => {
+            Effect::Lines(reply, lines) => {
                 self.say(&reply);
                 listing::write_lines(&lines, self.output.buffer());
             }
@@ -408,7 +412,7 @@ impl Session<'_> {
         if self.surroundings.debug {
             self.surroundings.debug(self.id, describe_reply(reply));
         }
-        reply.write_to(self.output.buffer());
+        reply.in_language(self.machine.language()).write_to(self.output.buffer());
     }
 
     /// Asks for the message of XTND XMIT.

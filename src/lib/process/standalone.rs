@@ -170,12 +170,7 @@ impl Monitor {
             for channel in self.channels.values() {
                 if matches!(channel.speaker, Speaker::Login { .. }) {
                     // One that does not keep up announces what it knew.
-                    let _ = socket::send(
-                        &channel.socket,
-                        &Order::Announce(announced.apop).to_bytes(),
-                        &[],
-                        false,
-                    );
+                    let _ = socket::send(&channel.socket, &Order::Announce(announced).to_bytes(), &[], false);
                 }
             }
         }

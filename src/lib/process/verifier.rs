@@ -11,11 +11,12 @@ use super::places;
 use super::role::Surroundings;
 use super::session::{self, Visitor};
 use super::spool::Remote;
-use crate::auth::{self, Account, Proof, Reason, Verdict};
+use crate::auth::{self, Account, Verdict};
 use crate::error::{Error, Kind, Result};
 use crate::log::{End, Report, SessionId};
 use crate::maildrop::{self, Maildrop};
 use crate::protocol::name::UserName;
+use crate::session::authorization::{Password, Proof};
 use crate::sys::process::end_first_when_out_of_memory;
 use crate::sys::sandbox::{Fence, inside};
 use crate::sys::socket::{self, Peer, Wait};
@@ -39,14 +40,22 @@ pub(crate) fn run(attempt: &OwnedFd, id: SessionId, peer: Peer, surroundings: &S
     // From the first secret on; `enter` turns it off when the last is gone.
     memory::overwrite_freed(true);
     let Ok((Attempt::Credentials(credentials), None)) = hear(attempt) else { return 76 };
-    let (mechanism, tls) = (credentials.mechanism, credentials.encryption.version.clone());
+    if matches!(credentials.proof, Proof::Salt { .. }) {
+        return tell_salt(attempt, &credentials, surroundings);
+    }
+    let (mechanism, tls) = (Mechanism::of(&credentials.proof), credentials.encryption.version.clone());
+    let name = credentials.user.clone();
     let verdict = verify(credentials, surroundings);
     memory::wipe_stack();
     match verdict {
-        Ok(account) => match enter(&account, id, &peer, mechanism, tls, surroundings) {
+        Ok(Right { signature: Some(signature), .. }) if !agrees(attempt, signature, surroundings) => {
+            surroundings.tell(&Notice::Refused(name, mechanism, "cancelled".to_owned()));
+            0
+        }
+        Ok(Right { account, .. }) => match enter(&account, id, &peer, mechanism, tls, surroundings) {
             Ok((maildrop, lock)) => {
                 let user = account.name;
-                serve(attempt, Entry { user, id, peer, maildrop, lock }, surroundings)
+                serve(attempt, Entry { user, id, maildrop, lock }, surroundings)
             }
             Err(error) => unavailable(attempt, error, false, surroundings),
         },
@@ -58,29 +67,76 @@ pub(crate) fn run(attempt: &OwnedFd, id: SessionId, peer: Peer, surroundings: &S
     }
 }
 
+/// Credentials that are right.
+struct Right {
+    account: Account,
+    /// What proves ourselves to the client (RFC 5802, section 3).
+    signature: Option<[u8; 32]>,
+}
+
+/// SCRAM's first round: what the client has to know before it can prove something.
+fn tell_salt(attempt: &OwnedFd, credentials: &Credentials, surroundings: &Surroundings<'_>) -> u8 {
+    // Printable ASCII, or the login process broke a promise.
+    let salt = auth::salt(surroundings.config, &String::from_utf8_lossy(&credentials.user));
+    match salt {
+        Ok((salt, iterations)) => {
+            surroundings.tell(&Notice::Answered);
+            say(attempt, &Answer::Salt(salt, iterations));
+            0
+        }
+        Err(error) => unavailable(attempt, error, false, surroundings),
+    }
+}
+
+/// SCRAM's last word is the client's: whether our signature is right too. Its turn is given back before, and no lock is held.
+fn agrees(attempt: &OwnedFd, signature: [u8; 32], surroundings: &Surroundings<'_>) -> bool {
+    surroundings.tell(&Notice::Answered);
+    say(attempt, &Answer::Proven(signature));
+    // The login process closes its end at the time limit of the login; it may be gone, too.
+    let patience = surroundings.config.limits.login_timeout + PATIENCE;
+    matches!(hear_within(attempt, patience), Ok((Attempt::Proceed, None)))
+}
+
 /// The account, or an error, or neither for wrong credentials (which the log has been told).
 fn verify(
     credentials: Credentials,
     surroundings: &Surroundings<'_>,
-) -> std::result::Result<Account, Option<Error>> {
+) -> std::result::Result<Right, Option<Error>> {
     let config = surroundings.config;
-    let refused = |reason: Reason| {
-        let notice = Notice::Refused(credentials.user.clone(), credentials.mechanism, reason.to_string());
-        surroundings.tell(&notice);
-        Err(None)
-    };
     // The login process has checked the name; what it says is not trusted.
     let name = UserName::parse(&credentials.user);
-    let proof = match credentials.mechanism {
-        Mechanism::Pass => Proof::Password(&credentials.proof),
-        Mechanism::Apop => {
-            Proof::Apop { challenge: &credentials.challenge, digest: credentials.proof.expose() }
+    let name = name.as_ref().map(UserName::as_str);
+    let check = |proof: auth::Proof<'_>| auth::verify(config, name, proof);
+    let verdict = match &credentials.proof {
+        Proof::Password(password) | Proof::Plain(password) => by_password(password, check),
+        Proof::Apop { challenge, digest } => {
+            check(auth::Proof::Apop { challenge: challenge.as_bytes(), digest })
         }
+        Proof::Cram { challenge, digest } => {
+            check(auth::Proof::Cram { challenge: challenge.as_bytes(), digest })
+        }
+        Proof::Scram { claim, .. } => check(auth::Proof::Scram(claim)),
+        Proof::External => check(auth::Proof::External),
+        Proof::Salt { .. } => return Err(None),
     };
-    match auth::verify(config, name.as_ref().map(UserName::as_str), proof) {
-        Verdict::Accepted(account) => Ok(account),
-        Verdict::Refused(reason) => refused(reason),
+    match verdict {
+        Verdict::Accepted(account) => Ok(Right { account, signature: None }),
+        Verdict::Proven(account, signature) => Ok(Right { account, signature: Some(signature) }),
+        Verdict::Refused(reason) => {
+            let mechanism = Mechanism::of(&credentials.proof);
+            surroundings.tell(&Notice::Refused(credentials.user, mechanism, reason.to_string()));
+            Err(None)
+        }
         Verdict::Unavailable(error) => Err(Some(error)),
+    }
+}
+
+/// As the client sent it, and then as SASLprep has it where that differs. It costs twice, but what it costs depends on nothing but what
+/// was sent.
+fn by_password(password: &Password, check: impl Fn(auth::Proof<'_>) -> Verdict) -> Verdict {
+    match (check(auth::Proof::Password(&password.given)), &password.prepared) {
+        (Verdict::Refused(_), Some(prepared)) => check(auth::Proof::Password(prepared)),
+        (verdict, _) => verdict,
     }
 }
 
@@ -108,18 +164,18 @@ fn enter(
     let state = places::state_directory(config, account)?;
     end_first_when_out_of_memory(SESSION_SCORE);
     privileges::become_for_good(&places::session_ids(account))?;
-    let found = maildrop::open_mailbox(config.maildrop.format, &path, account.uid)?;
+    let found = maildrop::find(config.maildrop.format, &path, account.uid)?;
     session::LIMITS.apply()?;
-    let fence = Fence {
-        calls: session::CALLS,
-        directories: &inside(&state),
-        require: surroundings.require_sandbox(),
-    };
+    let mut directories = found.directories();
+    directories.extend(inside(&state));
+    let fence =
+        Fence { calls: session::CALLS, directories: &directories, require: surroundings.require_sandbox() };
     surroundings.warn_of_missing(&fence.close()?);
     memory::wipe_stack();
     memory::overwrite_freed(false);
     memory::trim();
-    let mut maildrop = maildrop::open(found, &path, state, Box::new(Remote::new(surroundings)?))?;
+    let mut maildrop =
+        maildrop::open(found, &path, account.uid, state, Box::new(Remote::new(surroundings)?))?;
     surroundings.remark(maildrop.take_notes());
     Ok((maildrop, lock))
 }
@@ -128,23 +184,25 @@ fn enter(
 struct Entry {
     user: String,
     id: SessionId,
-    peer: Peer,
     maildrop: Box<dyn Maildrop>,
     lock: File,
 }
 
 fn serve(attempt: &OwnedFd, entry: Entry, surroundings: &Surroundings<'_>) -> u8 {
-    let Entry { user, id, peer, maildrop, lock } = entry;
+    let Entry { user, id, maildrop, lock } = entry;
     say(attempt, &Answer::Ready);
     let client = match hear(attempt) {
-        Ok((Attempt::Client(unread), Some(client))) => Plain::new(client).ok().map(|stream| (stream, unread)),
+        Ok((Attempt::Client(unread, terms), Some(client))) => {
+            Plain::new(client).ok().map(|stream| (stream, unread, terms))
+        }
         _ => None,
     };
     surroundings.tell(&Notice::Begun);
     let report = match client {
-        Some((stream, unread)) => {
-            let offer = surroundings.offer(&peer);
-            let visitor = Visitor { user, id, stream: Box::new(stream), unread, offer, lock };
+        Some((stream, unread, terms)) => {
+            let offer = surroundings.offer(&terms);
+            let visitor =
+                Visitor { user, id, stream: Box::new(stream), unread, offer, language: terms.language, lock };
             session::serve(visitor, maildrop, surroundings)
         }
         // The client left before the verdict.
@@ -170,9 +228,13 @@ fn say(attempt: &OwnedFd, answer: &Answer) {
 
 /// The next message of the login process.
 fn hear(attempt: &OwnedFd) -> Result<(Attempt, Option<OwnedFd>)> {
+    hear_within(attempt, PATIENCE)
+}
+
+fn hear_within(attempt: &OwnedFd, patience: Duration) -> Result<(Attempt, Option<OwnedFd>)> {
     let broken = || Error::new(Kind::Temporary, "the login process sent no message that can be understood");
     let mut buffer = Zeroizing::new(vec![0; LARGEST]);
-    if !socket::wait(attempt, Wait::Read, clock::now() + PATIENCE).unwrap_or(false) {
+    if !socket::wait(attempt, Wait::Read, clock::now() + patience).unwrap_or(false) {
         return Err(broken());
     }
     let mut received = socket::receive(attempt, &mut buffer, false).map_err(|_| broken())?;

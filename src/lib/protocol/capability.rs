@@ -1,6 +1,7 @@
 //! What CAPA announces (RFC 2449). What does not work is not announced.
 
 use super::greeting::VERSION;
+use super::sasl::Mechanisms;
 
 /// What this server offers to this client.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,8 @@ pub struct Offer {
     pub xmit: bool,
     /// Product and version are hidden.
     pub shy: bool,
+    /// What AUTH takes on this connection.
+    pub mechanisms: Mechanisms,
 }
 
 /// The answer's lines, without CRLF and without the final `.` line. They are the same before and after login:
@@ -22,12 +25,22 @@ pub fn lines(offer: &Offer) -> Vec<String> {
     if offer.plaintext_allowed {
         lines.push("USER".to_owned());
     }
-    lines.extend(["PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER", "UIDL"].map(str::to_owned));
+    lines.extend(sasl(offer.mechanisms));
+    lines.extend(
+        ["PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER", "UIDL", "UTF8", "LANG"]
+            .map(str::to_owned),
+    );
     if !offer.shy {
         lines.push(format!("IMPLEMENTATION poptools-{VERSION}"));
     }
     lines.extend(extensions(offer));
     lines
+}
+
+/// `SASL` with the mechanisms (RFC 5034, section 3), the strongest first, when there are any.
+fn sasl(mechanisms: Mechanisms) -> Option<String> {
+    let names: String = mechanisms.iter().map(|mechanism| format!(" {}", mechanism.name())).collect();
+    (!names.is_empty()).then(|| format!("SASL{names}"))
 }
 
 /// `X-XTND`, with the extensions that are switched on.
@@ -39,22 +52,33 @@ fn extensions(offer: &Offer) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sasl::Mechanism;
     use super::*;
 
-    const ALL: Offer = Offer { plaintext_allowed: true, xlst: true, xmit: true, shy: false };
+    const ALL: Offer = Offer {
+        plaintext_allowed: true,
+        xlst: true,
+        xmit: true,
+        shy: false,
+        mechanisms: Mechanisms::NONE.with(Mechanism::Plain).with(Mechanism::ScramSha256),
+    };
 
-    /// RFC 2449, section 6; RFC 3206, section 6.
+    /// RFC 2449, section 6; RFC 3206, section 6; RFC 5034, section 3; RFC 6856, sections 2 and 3. Names are ASCII
+    /// (design, section 4), so `UTF8` has no `USER`.
     #[test]
     fn what_works_is_announced() {
         let version = format!("IMPLEMENTATION poptools-{VERSION}");
         let expected = [
             "TOP",
             "USER",
+            "SASL SCRAM-SHA-256 PLAIN",
             "PIPELINING",
             "RESP-CODES",
             "AUTH-RESP-CODE",
             "EXPIRE NEVER",
             "UIDL",
+            "UTF8",
+            "LANG",
             &version,
             "X-XTND XLST XMIT",
         ];
@@ -64,8 +88,10 @@ mod tests {
     /// RFC 2449, section 6.2 (USER), section 6.9 (IMPLEMENTATION); design, section 3.
     #[test]
     fn what_is_off_is_not_announced() {
-        let none = lines(&Offer { plaintext_allowed: false, xlst: false, xmit: false, shy: true });
-        assert_eq!(none, ["TOP", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER", "UIDL"]);
+        let mechanisms = Mechanisms::NONE;
+        let none =
+            lines(&Offer { plaintext_allowed: false, xlst: false, xmit: false, shy: true, mechanisms });
+        assert_eq!(none.join(","), "TOP,PIPELINING,RESP-CODES,AUTH-RESP-CODE,EXPIRE NEVER,UIDL,UTF8,LANG");
         assert!(lines(&Offer { xmit: false, ..ALL }).contains(&"X-XTND XLST".to_owned()));
         assert!(lines(&Offer { xlst: false, ..ALL }).contains(&"X-XTND XMIT".to_owned()));
     }

@@ -297,7 +297,7 @@ fn decimal(word: &[u8]) -> Option<u64> {
 }
 
 /// 32 hexadecimal digits.
-fn digest(word: &[u8]) -> Option<[u8; 16]> {
+pub(super) fn digest(word: &[u8]) -> Option<[u8; 16]> {
     let text = std::str::from_utf8(word).ok()?;
     let is_hex = text.len() == 32 && text.bytes().all(|octet| octet.is_ascii_hexdigit());
     is_hex.then(|| u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)).flatten()

@@ -6,11 +6,13 @@ pub mod capability;
 pub mod command;
 pub mod greeting;
 pub mod header;
+pub mod language;
 pub mod line;
 pub mod listing;
 pub mod multiline;
 pub mod name;
 pub mod reply;
+pub mod sasl;
 pub mod unstuff;
 
 use std::num::NonZeroU32;

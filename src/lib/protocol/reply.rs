@@ -1,5 +1,7 @@
 //! One-line replies.
 
+use super::language::Language;
+
 /// The longest reply in octets, CRLF included (RFC 1939, section 3).
 pub const MAX_REPLY: usize = 512;
 
@@ -35,7 +37,7 @@ impl Code {
 }
 
 /// One line: `+OK` or `-ERR`, and a text. Whatever text it is made of, it stays one line of printable ASCII, at
-/// most 512 octets with its CRLF (RFC 1939, section 3).
+/// most 512 octets with its CRLF (RFC 1939, section 3). Our own words in another language are UTF-8 (RFC 6856, section 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     status: &'static str,
@@ -71,6 +73,14 @@ impl Reply {
     /// What stands behind the status, response code included.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The same in another language.
+    #[must_use]
+    pub fn in_language(&self, language: Language) -> Self {
+        let mut text = language.translate(&self.text);
+        text.truncate(text.floor_char_boundary(MAX_REPLY - self.status.len() - " \r\n".len()));
+        Self { status: self.status, text }
     }
 
     /// Appends the line with its CRLF.

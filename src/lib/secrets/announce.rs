@@ -21,7 +21,11 @@ pub(crate) fn announced(database: &Path) -> Vec<String> {
 }
 
 fn read(directory: &Path) -> io::Result<Vec<String>> {
-    let file = Directory::open(directory)?.open_to_read(NAME)?;
+    read_in(&Directory::open(directory)?)
+}
+
+fn read_in(directory: &Directory) -> io::Result<Vec<String>> {
+    let file = directory.open_to_read(NAME)?;
     if file::status(&file)?.kind != FileKind::Regular {
         return Ok(Vec::new());
     }
@@ -30,11 +34,20 @@ fn read(directory: &Path) -> io::Result<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// Writes the file anew, whole or not at all. To be called with the database locked for writing: then the last one is the newest.
+/// Whether the file says exactly this.
+pub(super) fn says(directory: &Directory, mechanisms: &[&str]) -> bool {
+    read_in(directory).is_ok_and(|words| words == mechanisms)
+}
+
+/// Writes the file anew, whole or not at all, unless it says so already. To be called with the database locked for writing: then
+/// the last one is the newest.
 ///
 /// # Errors
 /// The system's.
 pub(super) fn write(directory: &Directory, mechanisms: &[&str]) -> io::Result<()> {
+    if says(directory, mechanisms) {
+        return Ok(());
+    }
     for old in directory.names(TEMPORARY)? {
         // Of a writer that was killed. It only takes room.
         let _ = directory.remove(&old);

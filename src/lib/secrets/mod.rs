@@ -1,32 +1,38 @@
 //! The secrets database: who has which secret, sealed under a key that lies elsewhere.
 //!
 //! `/var/lib/poptools/auth/` (pop:pop 0700) has `mailauth.db` (0600) and `announce` (what is worth announcing to clients); the key is
-//! `/etc/poptools/mailauth.key` (pop:pop 0400). Owner and mode of all are looked at whenever they are opened. Who opens them has
+//! `/etc/poptools/mailauth.key` (pop:pop 0400). `state.db` beside the database is when what was used last. Owner and mode of all are looked at whenever they are opened. Who opens them has
 //! the ids of `pop` and nobody else's: [`owner`] says whom to become. Without root's rights everything belongs to the one user.
 
 mod announce;
 mod attempts;
-mod change;
+mod check;
+pub(crate) mod delegate;
+pub(crate) mod export;
 mod guard;
-mod held;
 pub(crate) mod import;
+mod rekey;
+mod rules;
 mod schema;
+pub(crate) mod scram;
 mod seal;
+mod state;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use announce::announced;
 pub(crate) use attempts::Attempt;
-pub(crate) use change::Batch;
-pub(crate) use held::Held;
+pub(crate) use check::check;
+pub(crate) use rekey::{Held, rekey};
+pub(crate) use rules::{LONGEST, SHORTEST, fault, impossible};
 pub(crate) use seal::Key;
-pub(crate) use store::{Added, Listed, Material, NewEntry, Owner, Store, User};
+pub(crate) use state::{State, Use};
+pub(crate) use store::{Added, Batch, Entry, Listed, Material, NewEntry, Owner, Seen, Shown, Store, User};
 
 use crate::config::Config;
 use crate::config::defaults::USERADD;
 use crate::error::{Error, Kind, Result};
-use crate::secret::Secret;
 use crate::sys::privileges::{self, Ids};
 use std::fmt;
 use std::fs::{DirBuilder, Permissions};
@@ -36,12 +42,6 @@ use std::path::{Path, PathBuf};
 
 /// The system user that owns database and key.
 pub(crate) const OWNER: &str = "pop";
-
-/// The shortest secret, in octets. The ancestor's rule for secrets of one class of letters.
-pub(crate) const SHORTEST: usize = 6;
-
-/// The longest secret, in octets. No client has a field for more.
-pub(crate) const LONGEST: usize = 128;
 
 /// What the client hears when the database cannot be asked.
 const TOLD: &str = "secrets cannot be checked, please tell the administrator";
@@ -94,6 +94,18 @@ impl Places {
         Self { database: config.auth.secrets.clone(), key: config.auth.key.clone() }
     }
 
+    /// Where a new key lies until it takes the place of the other.
+    pub(crate) fn new_key(&self) -> PathBuf {
+        let mut name = self.key.clone().into_os_string();
+        name.push(".new");
+        name.into()
+    }
+
+    /// Where it stands when what was used last.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.database.with_file_name("state.db")
+    }
+
     /// Whether there is a database, or something in its place.
     ///
     /// # Errors
@@ -117,27 +129,12 @@ pub(crate) fn owner() -> Result<Option<Ids>> {
     })
 }
 
-/// What is wrong with a new secret, if anything.
-pub(crate) fn fault(user: &str, secret: &Secret) -> Option<String> {
-    let octets = secret.expose();
-    if octets.len() < SHORTEST {
-        Some(format!("a secret has at least {SHORTEST} octets"))
-    } else if octets.len() > LONGEST {
-        Some(format!("a secret has at most {LONGEST} octets"))
-    } else if octets.contains(&0) {
-        Some("a secret has no NUL".to_owned())
-    } else if octets.eq_ignore_ascii_case(user.as_bytes()) {
-        Some("a secret is not the user's name".to_owned())
-    } else {
-        None
-    }
-}
-
 /// The first half of a new database: its directory and its key, for `owner` (none: for ourselves). What is there already stays.
+/// While what it returns lives, nobody changes the key.
 ///
 /// # Errors
-/// Something cannot be made.
-pub(crate) fn prepare(places: &Places, owner: Option<&Ids>) -> Result<()> {
+/// Something cannot be made, or the key is being changed.
+pub(crate) fn prepare(places: &Places, owner: Option<&Ids>) -> Result<Held> {
     let directory = parent(&places.database)?;
     let (passable, above_key) = if owner.is_some() { (0o711, 0o755) } else { (0o700, 0o700) };
     make_directories(parent(directory)?, passable)?;
@@ -146,7 +143,10 @@ pub(crate) fn prepare(places: &Places, owner: Option<&Ids>) -> Result<()> {
     if let Some(ids) = owner {
         give(directory, ids)?;
     }
-    if exists(&places.key)? { Ok(()) } else { Key::generate()?.create(&places.key, owner) }
+    if !exists(&places.key)? {
+        Key::generate()?.create(&places.key, owner)?;
+    }
+    rekey::hold(&places.key)
 }
 
 /// The second half, with the ids of the owner: the database itself. One that is there is emptied when `clear` says so.
@@ -163,7 +163,7 @@ pub(crate) fn create(places: &Places, clear: bool) -> Result<()> {
 /// # Errors
 /// As [`prepare`] and [`create`].
 pub(crate) fn initialise(places: &Places) -> Result<()> {
-    prepare(places, None)?;
+    let _held = prepare(places, None)?;
     create(places, false)
 }
 
@@ -179,8 +179,7 @@ pub(crate) fn add(
     material: Material<'_>,
 ) -> Result<()> {
     let mut store = Store::open(places)?;
-    let key = store.key(places)?;
-    match store.add(&key, &NewEntry { user, owner, kind, label: "", material })? {
+    match store.add_new(places, &NewEntry { user, owner, kind, label: "", material })? {
         Added::Yes { .. } => Ok(()),
         Added::Exists => Err(refused(format!("{user} has an entry of type {kind} already"))),
     }

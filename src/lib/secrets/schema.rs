@@ -42,19 +42,22 @@ const MIGRATIONS: [&str; VERSION as usize] = [
         CHECK ((type = 'POP') = (verifier IS NOT NULL)),
         CHECK ((type = 'POP') = (sealed IS NULL))
     ) STRICT;",
+    // 2: `salts` makes up the salt of a name that has no SCRAM verifier. It is not of the key, so that it stays when that changes.
+    "ALTER TABLE meta ADD COLUMN salts BLOB;",
 ];
 
 /// The version that this program makes and knows: the number of migrations.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
-/// Brings a database from `version` to [`VERSION`].
+/// Brings a database from `version` to [`VERSION`]; `salts` are new random octets.
 ///
 /// # Errors
 /// SQLite's; the transaction is to be rolled back then.
-pub(super) fn migrate(transaction: &Transaction<'_>, version: u32) -> rusqlite::Result<()> {
+pub(super) fn migrate(transaction: &Transaction<'_>, version: u32, salts: &[u8]) -> rusqlite::Result<()> {
     for (_, migration) in (1..).zip(MIGRATIONS).filter(|(number, _)| *number > version) {
         transaction.execute_batch(migration)?;
     }
+    transaction.execute("UPDATE meta SET salts = ?1 WHERE salts IS NULL", [salts])?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)
 }

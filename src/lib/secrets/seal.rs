@@ -25,6 +25,9 @@ const KEY_FILE: usize = MAGIC.len() + ID + KEY;
 
 const NONCE: usize = 24;
 
+/// How the name of a key file begins that is not complete.
+pub(super) const UNFINISHED: &str = ".mailauth.key-";
+
 /// Before sealing every secret has this length, one octet that tells its own included: the sealed form does not tell it.
 const PADDED: usize = 1 + LONGEST;
 
@@ -33,6 +36,9 @@ const SEALED: usize = NONCE + PADDED + 16;
 
 /// Stands before the data that is bound to a sealed secret.
 const DOMAIN: &[u8] = b"poptools sealed secret 1";
+
+/// Octets that make up salts.
+pub(super) const SALTS: usize = 32;
 
 /// Which key sealed something.
 pub(super) type KeyId = [u8; ID];
@@ -93,7 +99,7 @@ impl Key {
         };
         let failed = |cause| failed("make", path, cause);
         let directory = Directory::open(parent).map_err(failed)?;
-        let (temporary, mut made) = directory.create_unguessable(".mailauth.key-").map_err(failed)?;
+        let (temporary, mut made) = directory.create_unguessable(UNFINISHED).map_err(failed)?;
         let named = (|| {
             made.write_all(&self.to_bytes())?;
             file::set_mode(&made, 0o400)?;
@@ -187,6 +193,10 @@ impl Key {
     }
 }
 
-fn fill(buffer: &mut [u8]) -> Result<()> {
+/// Fills a buffer with random octets.
+///
+/// # Errors
+/// The kernel has none.
+pub(super) fn fill(buffer: &mut [u8]) -> Result<()> {
     random::fill(buffer).map_err(|cause| crate::error::Error::io("cannot get random octets", cause))
 }

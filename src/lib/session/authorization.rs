@@ -1,12 +1,16 @@
 //! The AUTHORIZATION state (RFC 1939, section 4): who is it?
 
-use super::{CAPABILITIES_FOLLOW, command, not_supported};
+use super::exchange::{Exchange, Rejection, password as as_password};
+use super::{CAPABILITIES_FOLLOW, Terms, command, language, not_supported};
 use crate::protocol::capability::{self, Offer};
 use crate::protocol::command::{Command, Syntax};
 use crate::protocol::greeting;
-use crate::protocol::line::Line;
+use crate::protocol::language::Language;
+use crate::protocol::line::{AUTH_LIMIT, COMMAND_LIMIT, Line};
 use crate::protocol::name::UserName;
 use crate::protocol::reply::{Code, Reply, shown};
+use crate::protocol::sasl::scram::Claim;
+use crate::protocol::sasl::{Mechanism, Mechanisms, TlsFacts};
 use crate::secret::Secret;
 
 /// Syntax errors, unknown commands and over-long lines before login; with the last one the connection closes.
@@ -34,6 +38,12 @@ pub struct Setup {
     pub xlst: bool,
     /// XTND XMIT is switched on.
     pub xmit: bool,
+    /// CRAM-MD5 and SCRAM, as far as somebody can use them (design, section 3). What else is offered depends on the connection.
+    pub mechanisms: Mechanisms,
+    /// What TLS gives; `None` in the clear.
+    pub tls: Option<TlsFacts>,
+    /// Random octets of this connection's own, from which its challenges are made.
+    pub seed: [u8; 32],
 }
 
 /// What the driver has to do.
@@ -43,9 +53,16 @@ pub enum Effect {
     Reply(Reply),
     /// Send it, then the lines, dot-stuffed, and the `.` line.
     Lines(Reply, Vec<String>),
+    /// Send `+ `, these octets in base64, and a line end.
+    Challenge(Vec<u8>),
     /// Check the login. Parse nothing more until the verdict is there: yes hands the connection over, no calls
-    /// [`Authorization::refused`].
+    /// [`Authorization::refused`], none calls [`Authorization::unavailable`]; a salt calls [`Authorization::salted`], and a yes
+    /// with a signature [`Authorization::proven`].
     Verify(Login),
+    /// The client agrees to the signature: the yes holds, hand the connection over.
+    Proceed,
+    /// Nobody gets in with this, of this name. Tell the log, and refuse as after a verdict.
+    Reject(String, Mechanism, Rejection),
     /// Send it and close the connection.
     Close(Reply),
 }
@@ -65,7 +82,7 @@ pub struct Login {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Proof {
     /// The password (RFC 1939, section 7, PASS).
-    Password(Secret),
+    Password(Password),
     /// MD5 over challenge and secret (RFC 1939, section 7, APOP).
     Apop {
         /// The challenge with its angle brackets, as it is hashed.
@@ -73,6 +90,52 @@ pub enum Proof {
         /// What the client sent.
         digest: [u8; 16],
     },
+    /// The password (RFC 4616).
+    Plain(Password),
+    /// HMAC-MD5 over the challenge (RFC 2195).
+    Cram {
+        /// The challenge.
+        challenge: String,
+        /// What the client sent.
+        digest: [u8; 16],
+    },
+    /// Nothing yet: salt and iterations of the name are wanted (RFC 5802).
+    Salt {
+        /// For SCRAM-SHA-256-PLUS.
+        plus: bool,
+    },
+    /// The proof of SCRAM (RFC 5802).
+    Scram {
+        /// By SCRAM-SHA-256-PLUS.
+        plus: bool,
+        /// The proof and what it is over.
+        claim: Claim,
+    },
+    /// A certificate, which was good (RFC 4422, appendix A).
+    External,
+}
+
+impl Proof {
+    /// The SASL mechanism; `None` for PASS and APOP.
+    pub const fn mechanism(&self) -> Option<Mechanism> {
+        match self {
+            Self::Password(_) | Self::Apop { .. } => None,
+            Self::Plain(_) => Some(Mechanism::Plain),
+            Self::Cram { .. } => Some(Mechanism::CramMd5),
+            Self::Salt { plus: false } | Self::Scram { plus: false, .. } => Some(Mechanism::ScramSha256),
+            Self::Salt { plus: true } | Self::Scram { plus: true, .. } => Some(Mechanism::ScramSha256Plus),
+            Self::External => Some(Mechanism::External),
+        }
+    }
+}
+
+/// A password.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Password {
+    /// As the client sent it. It is tried first: `passwd` and others do not prepare what they hash.
+    pub given: Secret,
+    /// What it becomes by SASLprep (RFC 4013), where it is text and that is something else.
+    pub prepared: Option<Secret>,
 }
 
 /// The reply to a wrong password, an unknown user, a name that the rules refuse, and a locked account: the one
@@ -92,6 +155,13 @@ pub struct Authorization {
     commands: u32,
     /// The last name that no password followed.
     probed: Option<String>,
+    /// An AUTH exchange under way.
+    exchange: Option<Exchange>,
+    /// Challenges that were made.
+    challenges: u64,
+    /// UTF8 was said (RFC 6856, section 2.1): passwords are text from then on.
+    utf8: bool,
+    language: Language,
 }
 
 impl Authorization {
@@ -99,7 +169,18 @@ impl Authorization {
     pub fn new(mut setup: Setup) -> Self {
         setup.challenge =
             setup.challenge.map(|challenge| format!("<{}>", challenge.trim_matches(['<', '>'])));
-        Self { setup, user: None, errors: 0, refusals: 0, commands: 0, probed: None }
+        Self {
+            setup,
+            user: None,
+            errors: 0,
+            refusals: 0,
+            commands: 0,
+            probed: None,
+            exchange: None,
+            challenges: 0,
+            utf8: false,
+            language: Language::default(),
+        }
     }
 
     /// What the server says first.
@@ -113,10 +194,52 @@ impl Authorization {
         if self.commands > MAX_COMMANDS {
             return Effect::Close(Reply::err("Too many commands before login: closing the connection."));
         }
+        if let Some(exchange) = self.exchange.take() {
+            return self.answer(exchange, line);
+        }
         match command(line) {
             Ok(command) => self.obey(command),
             Err(error) => self.error(error),
         }
+    }
+
+    /// The longest line that may come now, in octets with its end. A command has 255, AUTH with an initial response too (RFC 5034,
+    /// section 4: a client whose response does not fit waits for the challenge).
+    pub const fn line_limit(&self) -> usize {
+        if self.exchange.is_some() { AUTH_LIMIT } else { COMMAND_LIMIT }
+    }
+
+    /// Whether the next line is a message of AUTH, which must not be shown.
+    pub const fn is_exchanging(&self) -> bool {
+        self.exchange.is_some()
+    }
+
+    /// The language of the replies' texts.
+    pub const fn language(&self) -> Language {
+        self.language
+    }
+
+    /// What the session takes over.
+    pub fn terms(&self) -> Terms {
+        let (plaintext_allowed, mechanisms) = (self.setup.plaintext_allowed, self.offered());
+        Terms { plaintext_allowed, mechanisms, language: self.language }
+    }
+
+    /// The connection is encrypted from now on, and the client begins anew (RFC 2595, section 4): what it said before is forgotten.
+    pub fn encrypted(&mut self, facts: TlsFacts, plaintext_allowed: bool) {
+        self.setup.tls = Some(facts);
+        self.setup.plaintext_allowed = plaintext_allowed;
+        self.user = None;
+        self.exchange = None;
+        self.probed = None;
+        self.utf8 = false;
+        self.language = Language::default();
+    }
+
+    /// There was no verdict: back to the beginning.
+    pub fn unavailable(&mut self) {
+        self.user = None;
+        self.exchange = None;
     }
 
     /// The last name that was given and that no password followed: somebody may be trying which names exist.
@@ -131,7 +254,7 @@ impl Authorization {
 
     /// The verdict was no, or could not be found: back to the beginning, with this reply.
     pub fn refused(&mut self, reply: Reply) -> Effect {
-        self.user = None;
+        self.unavailable();
         self.refusals += 1;
         if self.refusals < MAX_REFUSALS { Effect::Reply(reply) } else { Effect::Close(reply) }
     }
@@ -139,7 +262,7 @@ impl Authorization {
     fn obey(&mut self, command: Command<'_>) -> Effect {
         // PASS follows USER directly (RFC 1939, section 7); questions that change nothing may stand between.
         let user = match command {
-            Command::Capa | Command::Noop => None,
+            Command::Capa | Command::Noop | Command::Lang(_) | Command::Utf8 => None,
             _ => self.user.take(),
         };
         Effect::Reply(match command {
@@ -150,10 +273,18 @@ impl Authorization {
                 return Effect::Lines(Reply::ok(CAPABILITIES_FOLLOW), capability::lines(&self.offer()));
             }
             Command::Quit => return Effect::Close(greeting::farewell(&self.setup.host)),
-            Command::Auth { .. } => not_supported("AUTH"),
+            Command::Auth { mechanism: None, .. } => return self.list(),
+            Command::Auth { mechanism: Some(mechanism), initial } => return self.auth(mechanism, initial),
             Command::Stls => not_supported("STLS"),
-            Command::Utf8 => not_supported("UTF8"),
-            Command::Lang(_) => not_supported("LANG"),
+            Command::Utf8 => {
+                self.utf8 = true;
+                Reply::ok("UTF-8 is understood.")
+            }
+            Command::Lang(None) => {
+                let (reply, lines) = language::list();
+                return Effect::Lines(reply, lines);
+            }
+            Command::Lang(Some(range)) => language::select(range, &mut self.language),
             Command::Stat
             | Command::List(_)
             | Command::Retr(_)
@@ -186,7 +317,7 @@ impl Authorization {
         match user {
             Some((shown, user)) => {
                 self.probed = None;
-                let proof = Proof::Password(Secret::new(password.to_vec()));
+                let proof = Proof::Password(as_password(password, self.utf8));
                 Effect::Verify(Login { shown, user, proof })
             }
             None => Effect::Reply(Reply::err("USER comes first.")),
@@ -204,17 +335,25 @@ impl Authorization {
     }
 
     fn error(&mut self, error: Syntax) -> Effect {
-        self.user = None;
+        self.fault(error.reply())
+    }
+
+    fn faulty(&mut self, text: &str) -> Effect {
+        self.fault(Reply::err(text))
+    }
+
+    fn fault(&mut self, reply: Reply) -> Effect {
+        self.unavailable();
         self.errors += 1;
         if self.errors < MAX_ERRORS {
-            return Effect::Reply(error.reply());
+            return Effect::Reply(reply);
         }
         Effect::Close(Reply::err("Too many errors: closing the connection."))
     }
 
     fn offer(&self) -> Offer {
         let Setup { plaintext_allowed, xlst, xmit, shy, .. } = self.setup;
-        Offer { plaintext_allowed, xlst, xmit, shy }
+        Offer { plaintext_allowed, xlst, xmit, shy, mechanisms: self.offered() }
     }
 }
 
@@ -223,5 +362,6 @@ fn plaintext_refused() -> Reply {
     Reply::coded(Code::SysPerm, "Passwords are not accepted over this connection, which is not encrypted.")
 }
 
+mod auth;
 #[cfg(test)]
 mod tests;

@@ -3,13 +3,29 @@
 
 pub mod authorization;
 mod bitmap;
+mod exchange;
+mod language;
 pub mod transaction;
 
 pub use bitmap::Bitmap;
+pub use exchange::Rejection;
 
 use crate::protocol::command::{Command, Syntax, parse};
+use crate::protocol::language::Language;
 use crate::protocol::line::Line;
 use crate::protocol::reply::Reply;
+use crate::protocol::sasl::Mechanisms;
+
+/// What a session takes over from the connection that logged in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// USER and PASS were allowed.
+    pub plaintext_allowed: bool,
+    /// What AUTH took, so that CAPA says the same now (RFC 5034, section 3).
+    pub mechanisms: Mechanisms,
+    /// The language that was selected (RFC 6856, section 3).
+    pub language: Language,
+}
 
 /// What stands before the answer to CAPA (RFC 2449, section 5).
 const CAPABILITIES_FOLLOW: &str = "Capability list follows.";

@@ -1,10 +1,11 @@
 //! The TRANSACTION state (RFC 1939, section 5), up to its end with QUIT.
 
-use super::{Bitmap, CAPABILITIES_FOLLOW, command, not_supported};
+use super::{Bitmap, CAPABILITIES_FOLLOW, command, language, not_supported};
 use crate::protocol::MsgNo;
 use crate::protocol::capability::{self, Offer};
 use crate::protocol::command::Command;
 use crate::protocol::greeting::farewell;
+use crate::protocol::language::Language;
 use crate::protocol::line::Line;
 use crate::protocol::listing::write_uidl;
 use crate::protocol::reply::Reply;
@@ -22,6 +23,8 @@ pub struct Setup {
     pub octets: u64,
     /// What CAPA announced before login, so that it says the same now.
     pub offer: Offer,
+    /// The language that was selected before login.
+    pub language: Language,
 }
 
 /// Which messages a listing is for. With `All` the driver leaves out those that [`Transaction::is_deleted`].
@@ -39,7 +42,7 @@ pub enum Effect {
     /// Send it.
     Reply(Reply),
     /// Send it, then the lines, dot-stuffed, and the `.` line.
-    Capabilities(Reply, Vec<String>),
+    Lines(Reply, Vec<String>),
     /// LIST: for one message send [`Transaction::list_one`]; for all [`Transaction::list_all`], the lines, `.`.
     List(Scope),
     /// UIDL: for one message send [`Transaction::uidl_one`]; for all [`Transaction::uidl_all`], the lines, `.`.
@@ -63,7 +66,7 @@ pub enum Effect {
     Delete(MsgNo),
     /// XTND XMIT: send [`Transaction::receive_reply`], take a message up to its `.` line, send it.
     Receive,
-    /// QUIT with deletions: commit, send [`Transaction::quit_reply`], close the connection.
+    /// QUIT after a deletion or a retrieval: commit, send [`Transaction::quit_reply`], close the connection.
     Commit,
     /// QUIT without: send it and close the connection.
     Close(Reply),
@@ -174,6 +177,11 @@ impl Transaction {
         committed.map_or_else(Reply::err_text, |()| farewell(&self.setup.host))
     }
 
+    /// The language of the replies' texts.
+    pub const fn language(&self) -> Language {
+        self.setup.language
+    }
+
     /// Whether the message is marked as deleted.
     pub fn is_deleted(&self, message: MsgNo) -> bool {
         self.deleted.contains(message)
@@ -214,11 +222,18 @@ impl Transaction {
             Command::Noop => Effect::Reply(Reply::ok("")),
             Command::Rset => Effect::Reply(self.reset()),
             Command::Last => Effect::Reply(Reply::ok(self.last.to_string())),
-            Command::Quit if self.deleted.is_empty() => Effect::Close(farewell(&self.setup.host)),
+            Command::Quit if self.deleted.is_empty() && self.retrieved.is_empty() => {
+                Effect::Close(farewell(&self.setup.host))
+            }
             Command::Quit => Effect::Commit,
             Command::Capa => {
-                Effect::Capabilities(Reply::ok(CAPABILITIES_FOLLOW), capability::lines(&self.setup.offer))
+                Effect::Lines(Reply::ok(CAPABILITIES_FOLLOW), capability::lines(&self.setup.offer))
             }
+            Command::Lang(None) => {
+                let (reply, lines) = language::list();
+                Effect::Lines(reply, lines)
+            }
+            Command::Lang(Some(range)) => Effect::Reply(language::select(range, &mut self.setup.language)),
             Command::Xmit if self.setup.offer.xmit => Effect::Receive,
             Command::Xlst { header, message } if self.setup.offer.xlst => {
                 self.scoped(message, |scope| Effect::Header { field: header.to_owned(), scope })
@@ -274,8 +289,6 @@ fn refusal(command: Command<'_>) -> Reply {
     match command {
         Command::Xmit => Reply::err("XTND XMIT is switched off here."),
         Command::Xlst { .. } => Reply::err("XTND XLST is switched off here."),
-        Command::Utf8 => not_supported("UTF8"),
-        Command::Lang(_) => not_supported("LANG"),
         Command::Stls => not_supported("STLS"),
         _ => Reply::err("Already logged in."),
     }

@@ -60,6 +60,14 @@ pub(crate) fn user(name: &str) -> io::Result<Option<User>> {
     }))
 }
 
+/// The name of the real user that runs this program (`getpwuid_r`); never what the environment says.
+///
+/// # Errors
+/// A database cannot be asked.
+pub(crate) fn own_name() -> io::Result<Option<String>> {
+    Ok(nix::unistd::User::from_uid(nix::unistd::getuid())?.map(|found| found.name))
+}
+
 /// The shadow entry of a name (`getspnam_r`). Only root may ask.
 ///
 /// # Errors

@@ -39,6 +39,11 @@ impl Zone {
         self.text(wall, "%Y-%m-%dT%H:%M:%S%.3f%:z")
     }
 
+    /// Local time of a moment in seconds since 1970, with its offset (RFC 3339): `2026-11-03T07:55:01+01:00`.
+    pub(crate) fn time(&self, seconds: i64) -> String {
+        self.text(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)), "%Y-%m-%dT%H:%M:%S%:z")
+    }
+
     fn text(&self, wall: Duration, format: &str) -> String {
         let seconds = i64::try_from(wall.as_secs()).unwrap_or(i64::MAX);
         let nanoseconds = i32::try_from(wall.subsec_nanos()).unwrap_or(0);
@@ -57,5 +62,6 @@ mod tests {
         let wall = Duration::from_millis(1_793_692_501_250);
         assert_eq!(zone.syslog_time(wall), "Nov  3 08:55:01", "RFC 3164, section 4.1.2");
         assert_eq!(zone.full_time(wall), "2026-11-03T08:55:01.250+01:00", "RFC 3339");
+        assert_eq!(zone.time(1_793_692_501), "2026-11-03T08:55:01+01:00", "RFC 3339");
     }
 }

@@ -1,5 +1,7 @@
 //! A directory that is held open: every name is looked up relative to it, and no link is followed.
 
+mod entries;
+
 use super::file::{FileKind, Status};
 use nix::dir::Dir;
 use nix::errno::Errno;

@@ -61,6 +61,19 @@ pub(crate) fn restore() {
     let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&watched()), None);
 }
 
+/// Does something while SIGINT has no effect; afterwards it has the one that it had.
+pub(crate) fn without_interrupts<T>(work: impl FnOnce() -> T) -> T {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler is installed.
+    let before = unsafe { sigaction(Signal::SIGINT, &ignore) };
+    let done = work();
+    if let Ok(before) = before {
+        // SAFETY: what is installed was there before.
+        let _ = unsafe { sigaction(Signal::SIGINT, &before) };
+    }
+    done
+}
+
 /// SIGTERM has no effect on this process any more.
 pub(crate) fn ignore_termination() {
     set(Signal::SIGTERM, SigHandler::SigIgn);

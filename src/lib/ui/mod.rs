@@ -3,7 +3,7 @@
 mod prompt;
 mod table;
 
-pub(crate) use prompt::{Refusal, confirm, generate, new_secret, old_secret, secret_from};
+pub(crate) use prompt::{Refusal, confirm, generate, new_secret, secret, secret_from};
 pub(crate) use table::Table;
 
 use clap::ValueEnum;

@@ -20,7 +20,7 @@ pub(crate) enum Refusal {
     Mismatch,
     /// What was read is no secret; why.
     Unusable(&'static str),
-    /// Nobody could be asked, or nothing was read.
+    /// Nobody could be asked, or nothing was read; `Interrupted` when somebody pressed Ctrl-C.
     Failed(io::Error),
 }
 
@@ -34,12 +34,12 @@ pub(crate) fn new_secret() -> Result<Secret, Refusal> {
     if first == second { Ok(first) } else { Err(Refusal::Mismatch) }
 }
 
-/// Asks once for the secret that is to be changed, without echo.
+/// Asks once on the terminal, without echo.
 ///
 /// # Errors
 /// There is no terminal.
-pub(crate) fn old_secret() -> Result<Secret, Refusal> {
-    ask("Old password: ")
+pub(crate) fn secret(prompt: &str) -> Result<Secret, Refusal> {
+    ask(prompt)
 }
 
 fn ask(prompt: &str) -> Result<Secret, Refusal> {

@@ -1,7 +1,7 @@
 //! `--check`: the mail spool. Nothing is made in it: what is possible follows from owners, groups and modes.
 
 use super::{Finding, Probes, Severity, quoted};
-use crate::config::{Config, Lock};
+use crate::config::{Config, Format, Lock};
 use crate::error::Error;
 use crate::process::places;
 use crate::sys;
@@ -82,13 +82,20 @@ fn judge(spool: &Path, config: &Config, probes: &Probes<'_>) -> Judgement {
         let what = format!("has mode {mode:04o}: everybody can remove everybody's mail");
         return judged(Severity::Problem, what, Fix::Mode);
     }
+    let maildirs = config.maildrop.format == Format::Maildir;
     if mode & 0o0002 != 0 {
-        let what = format!(
-            "has mode {mode:04o}: users can plant mailboxes and lock files, which block logins and updates"
-        );
-        return judged(Severity::Warning, what, Fix::Mode);
+        let planted = match maildirs {
+            true => "users can plant Maildirs, which block logins",
+            false => "users can plant mailboxes and lock files, which block logins and updates",
+        };
+        return judged(Severity::Warning, format!("has mode {mode:04o}: {planted}"), Fix::Mode);
     }
-    let lacking = if probes.root { no_helper(spool, &found) } else { unwritable(mode) };
+    let lacking = match probes.root {
+        // Nothing is made beside a Maildir.
+        _ if maildirs => None,
+        true => no_helper(spool, &found),
+        false => unwritable(mode),
+    };
     match lacking {
         Some(why) => {
             let dotlock = config.maildrop.locks.contains(&Lock::Dotlock);

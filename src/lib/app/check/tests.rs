@@ -88,7 +88,9 @@ fn a_good_machine_has_no_problem() {
     let findings = machine.check();
     let bad = |finding: &&Finding| {
         finding.severity != Severity::Ok
-            && !["plaintext", "not root", "libcrypt"].iter().any(|word| finding.what.starts_with(word))
+            && !["plaintext", "not root", "libcrypt", "host name"]
+                .iter()
+                .any(|word| finding.what.starts_with(word))
     };
     assert_eq!(findings.iter().find(bad), None);
     assert_eq!(exit_status(&findings), 0);
@@ -209,6 +211,20 @@ fn the_spool_is_judged_by_its_mode() {
     );
     machine.config.maildrop.path = crate::config::Template::parse("{home}/mbox").unwrap();
     assert_eq!(exit_status(&machine.check()), 0);
+}
+
+#[test]
+fn nothing_is_made_beside_maildirs() {
+    let mut machine = Machine::new();
+    machine.config.maildrop.format = crate::config::Format::Maildir;
+    if !machine.probes.root {
+        eprintln!("not root: a spool of root's cannot be made");
+        return;
+    }
+    machine.mode("mail", 0o555);
+    assert!(machine.check().iter().all(|finding| !finding.what.contains("lock files")), "design, section 4");
+    machine.mode("mail", 0o1777);
+    assert!(machine.worse(Severity::Warning, "mail spool").what.contains("plant Maildirs"));
 }
 
 #[test]

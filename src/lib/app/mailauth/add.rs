@@ -1,16 +1,12 @@
 //! `mailauth add`: a new secret for a user.
 
-use super::{CONFIG_FILE, DATA, Failure, IO, NO, NO_USER, Outcome, USAGE};
-use crate::auth;
+use super::{CONFIG_FILE, DATA, Failure, NO, NO_USER, Outcome, USAGE, ask};
+use crate::auth::{self, LoginPassword};
 use crate::cli::mailauth::{Add, NewType};
 use crate::config::{Announce, Config};
-use crate::error::Error;
 use crate::protocol::name::UserName;
-use crate::secret::Secret;
-use crate::secrets::{self, Added, Listed, Material, NewEntry, Owner, Places, SecretType, Store};
-use crate::sys::random;
-use crate::ui::{self, Refusal};
-use std::io;
+use crate::secrets::{Added, Listed, Material, NewEntry, Owner, Places, SecretType, Store};
+use crate::ui;
 use std::path::{Component, Path, PathBuf};
 
 /// Checks name and places; what a virtual user has of its own, `None` for a system user.
@@ -59,38 +55,36 @@ fn is_plain(path: &Path) -> bool {
         && path.components().collect::<PathBuf>().as_os_str() == path.as_os_str()
 }
 
-/// Asks for the secret and stores it.
-pub(super) fn run(options: &Add, config: &Config, places: &Places, owner: Option<&Owner>) -> Outcome {
+/// Asks for the secret and stores it. `login` is what the login password of the user is known by, where it is.
+pub(super) fn run(
+    options: &Add,
+    config: &Config,
+    places: &Places,
+    owner: Option<&Owner>,
+    login: Option<&LoginPassword>,
+) -> Outcome {
     let (user, label) = (options.user.as_str(), options.label.as_deref().unwrap_or_default());
     let kind = match options.kind {
-        NewType::Apop if !label.is_empty() => return Err(Failure::new(USAGE, "--label is for --type POP")),
-        NewType::Apop => SecretType::Apop,
         NewType::Pop => SecretType::Pop,
+        _ if !label.is_empty() => return Err(Failure::new(USAGE, "--label is for --type POP")),
+        NewType::Apop => SecretType::Apop,
+        NewType::Imap => SecretType::Imap,
     };
     let mut store = Store::open(places)?;
-    let key = store.key(places)?;
-    let is_same = |entry: &Listed| entry.user == user && entry.label == label;
     // Before anybody types a secret for nothing.
+    store.key(places)?;
+    let is_same = |entry: &Listed| entry.user == user && entry.label == label;
     if store.list(Some(kind))?.iter().any(is_same) {
         return Err(exists(user, kind, label));
     }
-    let secret = secret(options)?;
-    if let Some(fault) = secrets::fault(user, &secret) {
-        return Err(Failure::new(DATA, format!("{fault}; nothing was changed")));
-    }
-    let verifier;
-    let material = if kind == SecretType::Pop {
-        verifier = auth::password_hash(&secret)?;
-        Material::Verifier(&verifier)
-    } else {
-        Material::Sealed(&secret)
-    };
-    let Added::Yes { first } = store.add(&key, &NewEntry { user, owner, kind, label, material })? else {
+    let secret = ask::new_secret(&options.source, user, login)?;
+    let verifier = if kind == SecretType::Pop { Some(auth::password_hash(&secret)?) } else { None };
+    let material = verifier.as_ref().map_or(Material::Sealed(&secret), Material::Verifier);
+    let Added::Yes { first } = store.add_new(places, &NewEntry { user, owner, kind, label, material })?
+    else {
         return Err(exists(user, kind, label));
     };
-    if options.generate {
-        ui::say(&format!("{}\n", String::from_utf8_lossy(secret.expose())))?;
-    }
+    ask::tell(&options.source, &secret)?;
     announced(first, config);
     Ok(())
 }
@@ -107,30 +101,10 @@ const ANNOUNCED: &str = "APOP is announced from now on; clients that take the st
                          cannot log in users without an entry; announce = [] in [auth] of";
 
 fn exists(user: &str, kind: SecretType, label: &str) -> Failure {
-    let hint = format!("mailauth remove --type {kind} {user} removes it");
+    let hint = format!("mailauth passwd --type {kind} {user} changes it");
     if label.is_empty() {
         Failure::new(NO, format!("{user} has such an entry already; {hint}"))
     } else {
         Failure::new(NO, format!("{user} has an entry with the label \"{label}\" already; {hint}"))
     }
-}
-
-fn secret(options: &Add) -> Result<Secret, Failure> {
-    let read = if options.generate {
-        let mut octets = [0; 24];
-        random::fill(&mut octets).map_err(|cause| Error::io("cannot get random octets", cause))?;
-        Ok(ui::generate(&octets))
-    } else if options.stdin {
-        ui::secret_from(io::stdin().lock())
-    } else {
-        ui::new_secret()
-    };
-    read.map_err(|refusal| match refusal {
-        Refusal::Mismatch => Failure::new(DATA, "Mismatch - password unchanged."),
-        Refusal::Unusable(why) => Failure::new(DATA, why),
-        Refusal::Failed(cause) => {
-            let error = Error::io("cannot read a secret", cause);
-            Failure::new(IO, format!("{error}; --stdin and --generate need no terminal"))
-        }
-    })
 }

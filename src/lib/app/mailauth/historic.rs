@@ -1,14 +1,14 @@
 //! The forms of the original, by the verbs of today.
 
 use super::{
-    DATA, Failure, NO, NO_PERMISSION, Outcome, become_owner, import, init, remove, selfservice, type_of,
+    Failure, NO, NO_PERMISSION, Outcome, ask, become_owner, import, init, remove, selfservice, type_of,
 };
 use crate::auth;
 use crate::cli::historic::Historic;
-use crate::cli::mailauth::{Add, AnyType, Import, Init, NewType, Remove};
+use crate::cli::mailauth::{Add, AnyType, Import, Init, NewSecret, NewType, Remove};
 use crate::config::Config;
 use crate::secret::Secret;
-use crate::secrets::{self, Batch, Held, Material, NewEntry, Places, SecretType, Store};
+use crate::secrets::{self, Batch, Material, NewEntry, Places, SecretType, Seen, Store};
 use crate::sys::{privileges, tty};
 use crate::ui::{self, Format, Table};
 use std::path::{Path, PathBuf};
@@ -24,6 +24,9 @@ const OLD_DATABASES: [&str; 5] = [
 
 /// What `-list` shows.
 const COLUMNS: &[&str] = &["user", "type"];
+
+/// The original read secrets from the terminal alone.
+const TYPED: NewSecret = NewSecret { stdin: false, generate: false, force: false };
 
 /// Does what a line of the original asks for.
 pub(super) fn run(form: Historic, config: &Config, places: &Places) -> Outcome {
@@ -80,7 +83,10 @@ fn convert(file: Option<PathBuf>, config: &Config, places: &Places) -> Outcome {
 fn list(kind: Option<AnyType>, places: &Places) -> Outcome {
     let mut table = Table::new(COLUMNS);
     for entry in Store::open(places)?.list(kind.map(type_of))? {
-        table.row(vec![entry.user.into(), entry.kind.as_str().into()]);
+        // Who is locked and has no entry is no line of the original's list.
+        if let Some(kind) = entry.kind {
+            table.row(vec![entry.user.into(), kind.as_str().into()]);
+        }
     }
     ui::say(&table.render(Format::usual()))?;
     Ok(())
@@ -88,11 +94,12 @@ fn list(kind: Option<AnyType>, places: &Places) -> Outcome {
 
 /// Adds a user, or changes the secret or the type. Without a type that of the entry stays, and a new one is APOP.
 fn user(name: &str, kind: Option<SecretType>, config: &Config, places: &Places) -> Outcome {
-    let account = super::system_user(name)?;
+    let (account, login) = (super::system_user(name)?, auth::login_password(name));
     become_owner(places)?;
     let mut store = Store::open(places)?;
-    let key = store.key(places)?;
-    let held = store.held(name)?;
+    // Before anybody types a secret for nothing.
+    store.key(places)?;
+    let held = store.seen(name)?;
     let kind = kind.or_else(|| held.first().map(|entry| entry.kind)).unwrap_or(SecretType::Apop);
     let entry = entry_for(&held, kind);
     if held.is_empty() {
@@ -100,19 +107,16 @@ fn user(name: &str, kind: Option<SecretType>, config: &Config, places: &Places) 
         super::add::owner(&new(name), config)?;
     }
     tty::restore_on_signals();
-    let secret = ui::new_secret().map_err(selfservice::refusal)?;
-    if let Some(fault) = secrets::fault(name, &secret) {
-        return Err(Failure::new(DATA, format!("{fault}; nothing was changed")));
-    }
+    let secret = ask::new_secret(&TYPED, name, login.as_ref())?;
     let verifier = verifier_for(kind, &secret)?;
     let material = verifier.as_ref().map_or(Material::Sealed(&secret), Material::Verifier);
     if let Some(entry) = entry {
-        return if store.change_held(&key, entry, kind, &material)? { Ok(()) } else { Err(changed()) };
+        return if store.change_seen(places, entry, kind, material)? { Ok(()) } else { Err(changed()) };
     }
     let is_virtual = account.is_none();
     let nobody = secrets::Owner::default();
     let new = NewEntry { user: name, owner: is_virtual.then_some(&nobody), kind, label: "", material };
-    match store.add_all(&key, &[new], false)? {
+    match store.add_all(places, &[new], false)? {
         Batch::Done { first } => {
             super::add::announced(first, config);
             Ok(())
@@ -122,7 +126,7 @@ fn user(name: &str, kind: Option<SecretType>, config: &Config, places: &Places) 
 }
 
 /// The entry that gets the secret: that of the type, or the user's only one, whose type changes then. `None` for a new one.
-fn entry_for(held: &[Held], kind: SecretType) -> Option<&Held> {
+fn entry_for(held: &[Seen], kind: SecretType) -> Option<&Seen> {
     let of_kind = || held.iter().find(|entry| entry.kind == kind && entry.label.is_empty());
     of_kind().or(match held {
         [only] => Some(only),
@@ -135,8 +139,7 @@ fn new(user: &str) -> Add {
         user: user.to_owned(),
         kind: NewType::Apop,
         label: None,
-        stdin: false,
-        generate: false,
+        source: TYPED,
         is_virtual: false,
         uid: None,
         home: None,

@@ -9,7 +9,7 @@ use crate::log::escape::Sentence;
 use crate::protocol::name::UserName;
 use crate::secret::Secret;
 use crate::secrets::import::{self, About, Format, Found, LARGEST, Note, Record};
-use crate::secrets::{self, Batch, LONGEST, Material, NewEntry, Owner, Places, SecretType, Store};
+use crate::secrets::{self, Batch, Material, NewEntry, Owner, Places, SecretType, Store};
 use crate::sys::{account, memory, names};
 use crate::ui::{self, Table};
 use std::collections::{HashMap, HashSet};
@@ -40,10 +40,9 @@ pub(super) fn run(options: &Import, config: &Config, places: &Places) -> Outcome
     }
     plan.complain(&input.name);
     plan.verdict(&input.name)?;
-    let key = store.key(places)?;
     let materials = plan.materials()?;
     let entries = plan.entries(&materials);
-    match store.add_all(&key, &entries, options.replace)? {
+    match store.add_all(places, &entries, options.replace)? {
         Batch::Done { first } => {
             let count = entries.len();
             let text = format!("mailauth: {count} entries imported from {} ({format})\n", input.name);
@@ -305,14 +304,9 @@ fn user(name: &str, options: &Import, config: &Config) -> Result<(bool, Option<S
 
 /// What is wrong with a secret. What cannot be stored or sent is wrong even with `--force`.
 fn weak(record: &Record, force: bool) -> Option<String> {
-    let octets = record.secret.expose();
-    let impossible = octets.is_empty() || octets.len() > LONGEST || octets.contains(&0);
-    let fault = secrets::fault(&record.user, &record.secret)?;
-    if impossible {
-        Some(fault)
-    } else if force {
-        None
-    } else {
-        Some(format!("{fault}; --force takes it"))
+    if let Some(impossible) = secrets::impossible(&record.secret) {
+        return Some(impossible);
     }
+    let fault = secrets::fault(&record.user, &record.secret).filter(|_| !force)?;
+    Some(format!("{fault}; --force takes it"))
 }

@@ -29,7 +29,8 @@ pub(super) fn run(options: &Init, places: &Places) -> Outcome {
         let hint = "root makes it, or set state_dir to a directory of your own";
         return Err(Failure::new(NO_PERMISSION, format!("{error}; {hint}")));
     }
-    prepared?;
+    // Until the end nobody changes the key.
+    let _held = prepared?;
     if let Some(ids) = owner {
         privileges::become_for_good(&ids)?;
     }

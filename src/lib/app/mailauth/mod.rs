@@ -1,23 +1,35 @@
 //! `mailauth`: wiring. One file for each verb.
 
 mod add;
+mod ask;
+mod check;
+mod export;
 mod historic;
 mod import;
 mod init;
 mod list;
+mod lock;
+mod passwd;
+mod rekey;
 mod remove;
 mod selfservice;
+mod show;
+mod verify;
 
+use crate::auth;
 use crate::cli::historic::{Historic, Line};
 use crate::cli::mailauth::{AnyType, Options, Verb};
 use crate::config::{Config, defaults};
 use crate::error::Error;
 use crate::log::escape::Sentence;
 use crate::secrets::{self, Places, SecretType};
+use crate::sys::clock::Zone;
+use crate::sys::privileges::Ids;
 use crate::sys::process;
 use crate::sys::setuid::{self, Start};
 use crate::sys::{account, privileges};
 use crate::ui;
+use serde_json::Value;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -40,6 +52,9 @@ const IO: u8 = 74;
 
 /// `EX_NOPERM`: only root and the owner may.
 const NO_PERMISSION: u8 = 77;
+
+/// What a shell makes of SIGINT: somebody pressed Ctrl-C at a prompt.
+const INTERRUPTED: u8 = 130;
 
 /// Why a verb did not do what it is for.
 #[derive(Debug)]
@@ -113,19 +128,51 @@ fn run(options: Options) -> Outcome {
         Verb::Init(options) => init::run(&options, &places),
         Verb::Add(options) => {
             let owner = add::owner(&options, &config)?;
+            let login = auth::login_password(&options.user);
             become_owner(&places)?;
-            add::run(&options, &config, &places, owner.as_ref())
+            add::run(&options, &config, &places, owner.as_ref(), login.as_ref())
         }
-        Verb::Remove(options) => {
+        Verb::Passwd(options) => {
+            let user = passwd::user(&options)?;
+            let login = auth::login_password(&user);
             become_owner(&places)?;
-            remove::run(&options, &places)
+            passwd::run(&options, &user, &places, login.as_ref())
         }
-        Verb::List(options) => {
+        Verb::Lock(options) => {
             become_owner(&places)?;
-            list::run(&options, &places)
+            lock::lock(&options, &places)
         }
+        Verb::Rekey => rekey::run(&places),
+        Verb::Export(options) => export::run(&options, &places),
         Verb::Import(options) => import::run(&options, &config, &places),
+        verb => {
+            become_owner(&places)?;
+            as_owner(verb, &config, &places)
+        }
     }
+}
+
+/// The verbs that need nothing but the database.
+fn as_owner(verb: Verb, config: &Config, places: &Places) -> Outcome {
+    match verb {
+        Verb::Remove(options) => remove::run(&options, places),
+        Verb::List(options) => list::run(&options, places),
+        Verb::Show(options) => show::run(&options, places),
+        Verb::Unlock(options) => lock::unlock(&options, places),
+        Verb::Verify(options) => verify::run(&options, places),
+        Verb::Check => check::run(config, places),
+        // The others have been done.
+        _ => Ok(()),
+    }
+}
+
+/// Whom to become for the database, for verbs that have to do something as root too.
+fn delegate(places: &Places) -> Result<Option<Ids>, Failure> {
+    let owner = secrets::owner()?;
+    if owner.is_none() {
+        become_owner(places)?;
+    }
+    Ok(owner)
 }
 
 /// Takes on the owner's ids for good. An ordinary user may go on only where the database is the own.
@@ -155,6 +202,11 @@ const fn type_of(kind: AnyType) -> SecretType {
         AnyType::Pop => SecretType::Pop,
         AnyType::Imap => SecretType::Imap,
     }
+}
+
+/// A time as it is shown: the local one with its offset, or nothing.
+fn time(zone: &Zone, seconds: Option<i64>) -> Value {
+    seconds.map_or(Value::Null, |seconds| zone.time(seconds).into())
 }
 
 /// The configuration file that a hint names.

@@ -5,19 +5,20 @@
 //! pair, and their answers have no secret.
 
 use super::historic::{changed, verifier_for};
-use super::{DATA, Failure, IO, NO, NO_PERMISSION, NO_USER, Outcome};
+use super::{DATA, Failure, IO, NO, NO_PERMISSION, NO_USER, Outcome, ask};
 use crate::auth;
 use crate::cli::historic::{self, OwnLine};
+use crate::cli::mailauth::NewSecret;
 use crate::config::Config;
 use crate::error::Error;
 use crate::protocol::name::UserName;
 use crate::secret::Secret;
-use crate::secrets::{self, Attempt, Batch, Held, Key, Material, NewEntry, Places, SecretType, Store};
+use crate::secrets::{self, Attempt, Batch, Key, Material, NewEntry, Places, SecretType, Seen, Store};
 use crate::sys::account::User;
 use crate::sys::setuid::Service;
 use crate::sys::socket::{self, Wait};
-use crate::sys::{clock, memory, privileges, process, random, tty};
-use crate::ui::{self, Refusal};
+use crate::sys::{clock, memory, privileges, process, tty};
+use crate::ui;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::time::Duration;
@@ -105,13 +106,13 @@ fn change(
     let name = name_of(user.as_ref(), config)?;
     let (uid, name) = (user.map(|user| user.uid).unwrap_or_default(), name.as_str());
     tty::restore_on_signals();
-    let old = match ask(hands, || look(places, name))? {
+    let old = match question(hands, || look(places, name))? {
         Answer::Unknown => None,
-        Answer::Known => Some(ui::old_secret().map_err(refusal)?),
+        Answer::Known => Some(ask::old_secret()?),
         other => return Err(unexpected(other)),
     };
     if let Some(old) = &old {
-        match ask(hands, || try_old(places, name, uid, old))? {
+        match question(hands, || try_old(places, name, uid, old))? {
             Answer::Right => {}
             Answer::Wrong => return Err(Failure::new(NO, "that is not the old secret; nothing was changed")),
             Answer::Wait(seconds) => {
@@ -121,15 +122,14 @@ fn change(
             other => return Err(unexpected(other)),
         }
     }
-    let new = if generate { made()? } else { ui::new_secret().map_err(refusal)? };
+    let source = NewSecret { stdin: false, generate, force: false };
+    let new = ask::entered(&source)?;
     if let Some(fault) = secrets::fault(name, &new) {
         return Err(Failure::new(DATA, format!("{fault}; nothing was changed")));
     }
-    match ask(hands, || store(places, name, old.as_ref(), &new))? {
+    match question(hands, || store(places, name, old.as_ref(), &new))? {
         Answer::Done(first) => {
-            if generate {
-                ui::say(&format!("{}\n", String::from_utf8_lossy(new.expose())))?;
-            }
+            ask::tell(&source, &new)?;
             super::add::announced(first && matches!(hands, Hands::Own), config);
             Ok(())
         }
@@ -154,26 +154,6 @@ fn name_of(user: Option<&User>, config: &Config) -> Result<String, Failure> {
     }
 }
 
-/// What stands between a prompt and a secret, as the exit status and words of the other verbs.
-pub(super) fn refusal(refusal: Refusal) -> Failure {
-    match refusal {
-        Refusal::Mismatch => Failure::new(DATA, "Mismatch - password unchanged."),
-        Refusal::Unusable(why) => Failure::new(DATA, why),
-        Refusal::Failed(cause) if cause.kind() == io::ErrorKind::Interrupted => {
-            Failure::new(130, "interrupted; nothing was changed")
-        }
-        Refusal::Failed(cause) => {
-            Failure::new(IO, format!("{}; it needs a terminal", Error::io("cannot read a secret", cause)))
-        }
-    }
-}
-
-fn made() -> Result<Secret, Failure> {
-    let mut octets = [0; 24];
-    random::fill(&mut octets).map_err(|cause| Error::io("cannot get random octets", cause))?;
-    Ok(ui::generate(&octets))
-}
-
 fn unexpected(answer: Answer) -> Failure {
     match answer {
         Answer::Trouble(status, text) => Failure::new(status, text),
@@ -186,10 +166,10 @@ fn unexpected(answer: Answer) -> Failure {
 }
 
 /// Has the database asked by whoever may.
-fn ask(hands: &Hands<'_>, question: impl FnOnce() -> Result<Answer, Failure>) -> Result<Answer, Failure> {
+fn question(hands: &Hands<'_>, what: impl FnOnce() -> Result<Answer, Failure>) -> Result<Answer, Failure> {
     match hands {
-        Hands::Own => question(),
-        Hands::Child(service) => ask_child(service, question),
+        Hands::Own => what(),
+        Hands::Child(service) => ask_child(service, what),
     }
 }
 
@@ -218,13 +198,13 @@ fn ask_child(
 }
 
 /// The user's entries; one who is locked may not change anything.
-fn open(places: &Places, name: &str) -> Result<(Store, Key, Vec<Held>), Failure> {
+fn open(places: &Places, name: &str) -> Result<(Store, Key, Vec<Seen>), Failure> {
     let store = Store::open(places)?;
     let key = store.key(places)?;
     if store.user(name)?.is_some_and(|user| user.locked) {
         return Err(Failure::new(NO_PERMISSION, "your entry is locked; ask the administrator"));
     }
-    let held = store.held(name)?;
+    let held = store.seen(name)?;
     Ok((store, key, held))
 }
 
@@ -248,11 +228,11 @@ fn try_old(places: &Places, name: &str, uid: u32, old: &Secret) -> Result<Answer
 }
 
 /// The entry that gets the new secret: the one of this old secret.
-fn whose<'a>(store: &Store, key: &Key, held: &'a [Held], old: &Secret) -> Result<Option<&'a Held>, Failure> {
+fn whose<'a>(store: &Store, key: &Key, held: &'a [Seen], old: &Secret) -> Result<Option<&'a Seen>, Failure> {
     for entry in held {
-        let right = match (store.open_held(key, entry)?, entry.verifier()) {
+        let right = match (store.open_seen(key, entry)?, entry.verifier()) {
             (Some(secret), _) => secret.expose().ct_eq(old.expose()).into(),
-            (None, Some(verifier)) => auth::password_is(verifier, old)?,
+            (None, Some(verifier)) => auth::is_password(verifier, old)?,
             (None, None) => false,
         };
         if right {
@@ -268,7 +248,7 @@ fn store(places: &Places, name: &str, old: Option<&Secret>, new: &Secret) -> Res
         None if held.is_empty() => {
             let material = Material::Sealed(new);
             let new = NewEntry { user: name, owner: None, kind: SecretType::Apop, label: "", material };
-            Ok(match store.add_all(&key, &[new], false)? {
+            Ok(match store.add_all(places, &[new], false)? {
                 Batch::Done { first } => Answer::Done(first),
                 Batch::Refused(_) => Answer::Changed,
             })
@@ -279,7 +259,7 @@ fn store(places: &Places, name: &str, old: Option<&Secret>, new: &Secret) -> Res
             let Some(entry) = whose(&store, &key, &held, old)? else { return Ok(Answer::Changed) };
             let verifier = verifier_for(entry.kind, new)?;
             let material = verifier.as_ref().map_or(Material::Sealed(new), Material::Verifier);
-            let done = store.change_held(&key, entry, entry.kind, &material)?;
+            let done = store.change_seen(places, entry, entry.kind, material)?;
             Ok(if done { Answer::Done(false) } else { Answer::Changed })
         }
     }

@@ -38,10 +38,11 @@ impl Site {
 
     fn add_password(&self, user: &str, label: &str, verifier: &str) {
         let mut store = Store::open(&self.places).unwrap();
-        let key = store.key(&self.places).unwrap();
         let verifier = secret(verifier);
         let material = Material::Verifier(&verifier);
-        store.add(&key, &NewEntry { user, owner: None, kind: SecretType::Pop, label, material }).unwrap();
+        store
+            .add_new(&self.places, &NewEntry { user, owner: None, kind: SecretType::Pop, label, material })
+            .unwrap();
     }
 
     fn lock(&self) {
@@ -50,12 +51,16 @@ impl Site {
     }
 }
 
+fn decide(places: &Places, names: &[String], proof: Proof<'_>) -> Result<Answer> {
+    super::decide(places, names, Question::Verify(proof))
+}
+
 fn secret(text: &str) -> Secret {
     Secret::new(text.as_bytes().to_vec())
 }
 
 fn yes(name: &str) -> Answer {
-    Answer::Yes { name: name.to_owned(), owner: None }
+    Answer::Yes { name: name.to_owned(), owner: None, signature: None }
 }
 
 /// RFC 1939, section 7: the example of APOP.
@@ -233,10 +238,12 @@ fn answers_are_read_as_they_were_written() {
     for answer in [
         Answer::Unknown,
         Answer::No(No::ApopOnly, true),
-        Answer::Yes { name: "v".into(), owner: Some(own) },
+        Answer::Yes { name: "v".into(), owner: Some(own), signature: None },
         Answer::Trouble { temporary: true, what: "x".into() },
     ] {
         let bytes = serde_json::to_vec(&answer).unwrap();
         assert_eq!(serde_json::from_slice::<Answer>(&bytes).unwrap(), answer);
     }
 }
+
+mod sasl;

@@ -20,6 +20,10 @@ pub(crate) struct Writer<'a> {
     count: u32,
     octets: u64,
     kept: bool,
+    /// Notes that are not written yet.
+    pub(super) gathered: Vec<u8>,
+    /// Where notes begin in the file, and how many octets of them there are.
+    pub(super) notes: (u64, u64),
     /// Why the index is in memory.
     pub(crate) trouble: Option<io::Error>,
 }
@@ -42,8 +46,19 @@ impl<'a> Writer<'a> {
         let in_memory = trouble.is_some();
         // Pages of an older file that a power cut brings back must not pass for ours.
         let seed = random::number().map_err(|error| Error::io("cannot begin an index", error))?;
-        let page = Vec::with_capacity(PAGE);
-        Ok(Self { state, file, in_memory, seed, page, count: 0, octets: 0, kept: false, trouble })
+        Ok(Self {
+            state,
+            file,
+            in_memory,
+            seed,
+            page: Vec::with_capacity(PAGE),
+            count: 0,
+            octets: 0,
+            kept: false,
+            gathered: Vec::new(),
+            notes: (0, 0),
+            trouble,
+        })
     }
 
     /// Appends a record.
@@ -95,7 +110,9 @@ impl<'a> Writer<'a> {
     /// As for `push`.
     pub(crate) fn finish(mut self, header: Header) -> Result<(Index, Option<io::Error>)> {
         self.end_page()?;
-        let header = Header { count: self.count, octets: self.octets, seed: self.seed, ..header };
+        self.flush_notes()?;
+        let Self { count, octets, seed, notes, .. } = self;
+        let header = Header { count, octets, seed, notes, ..header };
         self.write(&header.encode(), 0)?;
         if !self.in_memory {
             match self.state.rename(NEW_NAME, NAME) {
@@ -104,7 +121,7 @@ impl<'a> Writer<'a> {
             }
         }
         let file = self.file.try_clone().map_err(|error| Error::io("cannot keep the index open", error))?;
-        Ok((Index { header, file: Some(file), page: None }, self.trouble.take()))
+        Ok((Index::over(header, Some(file)), self.trouble.take()))
     }
 
     fn end_page(&mut self) -> Result<()> {
@@ -123,7 +140,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn write(&mut self, page: &[u8], offset: u64) -> Result<()> {
+    pub(super) fn write(&mut self, page: &[u8], offset: u64) -> Result<()> {
         match self.file.write_all_at(page, offset) {
             Ok(()) => Ok(()),
             Err(error) if self.in_memory => Err(Error::io("cannot keep the index in memory", error)),

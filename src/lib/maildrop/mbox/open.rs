@@ -1,6 +1,5 @@
 //! Opens a mailbox, and refuses what is none.
 
-use crate::config::Format;
 use crate::error::{Error, Kind, Result};
 use crate::sys::directory::Directory;
 use crate::sys::file::{FileKind, Status, status};
@@ -12,7 +11,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// It is no regular file with one name that belongs to `uid`, or must not be read and written.
-pub(crate) fn mailbox(format: Format, path: &Path, uid: u32) -> Result<Option<File>> {
+pub(crate) fn mailbox(path: &Path, uid: u32) -> Result<Option<File>> {
     let cannot = |error| Error::io(format!("cannot open {}", path.display()), error);
     let (folder, name) = split(path)?;
     let directory = match Directory::open(folder) {
@@ -20,12 +19,6 @@ pub(crate) fn mailbox(format: Format, path: &Path, uid: u32) -> Result<Option<Fi
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(cannot(error)),
     };
-    if format == Format::Auto && directory.has_directory(name) {
-        let maildir = Directory::open(path).map_err(cannot)?;
-        if maildir.has_directory("cur") && maildir.has_directory("new") {
-            return Err(refused(path, "is a Maildir, which this version does not support"));
-        }
-    }
     file(&directory, name, path, uid)
 }
 
@@ -97,25 +90,22 @@ mod tests {
         std::fs::write(at("twice"), b"").unwrap();
         std::fs::hard_link(at("twice"), at("other")).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
-        assert!(mailbox(Format::Auto, &at("good"), uid).unwrap().is_some());
-        assert!(
-            mailbox(Format::Auto, &at("absent"), uid).unwrap().is_none(),
-            "design, section 4: an empty maildrop"
-        );
-        assert!(mailbox(Format::Auto, &at("no/mail/yet"), uid).unwrap().is_none(), "nor has it a directory");
+        assert!(mailbox(&at("good"), uid).unwrap().is_some());
+        assert!(mailbox(&at("absent"), uid).unwrap().is_none(), "design, section 4: an empty maildrop");
+        assert!(mailbox(&at("no/mail/yet"), uid).unwrap().is_none(), "nor has it a directory");
         for (name, why) in [
-            ("maildir", "is a Maildir"),
+            ("maildir", "is a directory"),
             ("maildir/cur", "is a directory"),
             ("link", "is a symbolic link"),
             ("twice", "has 2 hard links"),
             ("fifo", "is not a regular file"),
         ] {
-            let error = mailbox(Format::Auto, &at(name), uid).unwrap_err();
+            let error = mailbox(&at(name), uid).unwrap_err();
             assert_eq!(error.kind(), Kind::Permanent);
             assert!(error.to_string().contains(why), "{error}");
             assert!(error.to_string().contains(name), "{error}");
         }
-        let error = mailbox(Format::Mbox, &at("good"), uid + 1).unwrap_err();
+        let error = mailbox(&at("good"), uid + 1).unwrap_err();
         assert!(error.to_string().contains("belongs to"), "design, section 4: another user's file");
     }
 }

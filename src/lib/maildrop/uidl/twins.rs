@@ -10,7 +10,11 @@
 //! [`MAGIC`], then records: four octets [`MARK`], the payload's length (32 bits), the payload, and the XXH3-64
 //! of length and payload. Numbers have the lowest octet first. A payload begins with its kind: 1 and a state;
 //! 2, the intent's four numbers and its states; 3 and whether it was done (1) or not (0). A state is the hash,
-//! the next number, how many runs, and for each run of numbers the first and the count.
+//! the next number, how many runs, and for each run of numbers the first and the count. Kind 4 is in `named.rs`.
+
+mod named;
+
+pub(crate) use named::{Names, Naming};
 
 use crate::error::{Error, Kind, Result};
 use crate::maildrop::index::{Index, Octets, Reader, Record, open_state_file};
@@ -79,6 +83,7 @@ pub(crate) type Plan = Vec<(u128, Numbers)>;
 #[derive(Debug, Default)]
 pub(crate) struct Twins {
     numbers: HashMap<u128, Numbers>,
+    named: HashMap<u128, Names>,
     pending: Option<(Condition, Plan)>,
     /// Octets of the file that are readable to their end; 0: there is no file.
     length: u64,
@@ -128,7 +133,13 @@ impl Twins {
         match reader.take()? {
             [1] => {
                 let (hash, numbers) = decode(&mut reader)?;
+                self.named.remove(&hash);
                 self.numbers.insert(hash, numbers);
+            }
+            [4] => {
+                let (hash, numbers, names) = named::decode_named(&mut reader)?;
+                self.numbers.insert(hash, numbers);
+                self.named.insert(hash, names);
             }
             [2] => {
                 let new_file = (reader.u64()?, reader.u64()?);
@@ -152,6 +163,7 @@ impl Twins {
         if let Some((_, plan)) = self.pending.take()
             && done
         {
+            plan.iter().for_each(|(hash, _)| drop(self.named.remove(hash)));
             self.numbers.extend(plan);
         }
     }
@@ -226,7 +238,7 @@ impl Twins {
         for (hash, numbers) in &plan {
             encode(&mut payload, *hash, numbers);
         }
-        match self.append(state, &payload.0) {
+        match self.append(state, &framed(&payload.0)) {
             Ok(()) => {
                 self.pending = Some((condition, plan));
                 Ok(true)
@@ -247,15 +259,16 @@ impl Twins {
             return;
         }
         self.apply(done);
-        if let Err(error) = self.append(state, &[3, u8::from(done)]) {
+        if let Err(error) = self.append(state, &framed(&[3, u8::from(done)])) {
             self.notes.push(format!("cannot write the uidl file: {error}"));
         }
     }
 
-    /// Appends a record, durably; what a failure leaves is cut off.
-    fn append(&mut self, state: &Directory, payload: &[u8]) -> io::Result<()> {
+    /// Appends framed records, durably; what a failure leaves is cut off.
+    fn append(&mut self, state: &Directory, record: &[u8]) -> io::Result<()> {
         let live: u64 = self.numbers.values().map(|numbers| 40 + 8 * numbers.held.len() as u64).sum();
-        let record = framed(payload);
+        let names: u64 = self.named.values().map(|names| named::NAME_OCTETS * names.len() as u64).sum();
+        let live = live + names;
         let grown = |length: u64| length.saturating_add(record.len() as u64) > LONGEST as u64;
         if self.damaged || self.length > COMPACT_FROM && self.length / 4 > live || grown(self.length) {
             self.write_anew(state)?;
@@ -276,7 +289,7 @@ impl Twins {
         };
         let written = file
             .set_len(self.length)
-            .and_then(|()| file.write_all_at(&record, self.length))
+            .and_then(|()| file.write_all_at(record, self.length))
             .and_then(|()| file.sync_data());
         if written.is_err() {
             // If this fails too, the checksum tells the torn record.
@@ -291,9 +304,15 @@ impl Twins {
     fn write_anew(&mut self, state: &Directory) -> io::Result<()> {
         let mut octets = MAGIC.to_vec();
         for (hash, numbers) in &self.numbers {
-            let mut payload = Octets(vec![1]);
-            encode(&mut payload, *hash, numbers);
-            octets.extend_from_slice(&framed(&payload.0));
+            let payload = self.named.get(hash).map_or_else(
+                || {
+                    let mut payload = Octets(vec![1]);
+                    encode(&mut payload, *hash, numbers);
+                    payload.0
+                },
+                |names| named::named_payload(*hash, numbers, names),
+            );
+            octets.extend_from_slice(&framed(&payload));
         }
         if let Some((condition, plan)) = &self.pending {
             let Condition { new_file, known, tail_check } = condition;

@@ -2,7 +2,17 @@ use super::*;
 
 fn setup() -> Setup {
     let host = "mx.example".to_owned();
-    Setup { host, shy: false, challenge: None, plaintext_allowed: true, xlst: true, xmit: true }
+    Setup {
+        host,
+        shy: false,
+        challenge: None,
+        plaintext_allowed: true,
+        xlst: true,
+        xmit: true,
+        mechanisms: Mechanisms::NONE,
+        tls: None,
+        seed: [1; 32],
+    }
 }
 
 fn machine() -> Authorization {
@@ -29,7 +39,7 @@ fn login(machine: &mut Authorization, line: &str) -> Login {
 
 fn password(login: &Login) -> &[u8] {
     match &login.proof {
-        Proof::Password(password) => password.expose(),
+        Proof::Password(password) => password.given.expose(),
         other => panic!("{other:?}"),
     }
 }
@@ -62,12 +72,12 @@ fn pass_follows_user_directly() {
     let first = Reply::err("USER comes first.");
     let mut machine = machine();
     assert_eq!(reply(&mut machine, "PASS x"), first);
-    for between in ["STAT", "AUTH", "STLS", "FOO", "", "USER", "UTF8"] {
+    for between in ["STAT", "AUTH", "STLS", "FOO", "", "USER"] {
         assert!(reply(&mut machine, "USER ann").is_ok());
         let _ = say(&mut machine, between);
         assert_eq!(reply(&mut machine, "PASS x"), first, "after {between}");
     }
-    for harmless in ["CAPA", "NOOP"] {
+    for harmless in ["CAPA", "NOOP", "UTF8", "LANG de", "LANG"] {
         assert!(reply(&mut machine, "USER ann").is_ok());
         let _ = say(&mut machine, harmless);
         assert_eq!(login(&mut machine, "PASS x").shown, "ann", "after {harmless}");
@@ -159,12 +169,49 @@ fn commands_of_the_other_state() {
     for line in commands {
         assert!(reply(&mut machine, line).text().starts_with("Not logged in"), "{line}");
     }
-    for line in ["AUTH", "AUTH PLAIN", "STLS", "UTF8", "LANG"] {
-        assert!(reply(&mut machine, line).text().ends_with(" is not supported by this server."), "{line}");
-    }
+    assert!(reply(&mut machine, "STLS").text().ends_with(" is not supported by this server."));
     assert!(
         matches!(say(&mut machine, "CAPA"), Effect::Lines(_, lines) if lines.contains(&"UIDL".to_owned()))
     );
+}
+
+/// RFC 6856, sections 2.1 and 3: UTF8, and LANG with its languages; what was selected goes into the session.
+#[test]
+fn utf8_and_lang() {
+    let mut machine = machine();
+    assert_eq!(reply(&mut machine, "UTF8"), Reply::ok("UTF-8 is understood."));
+    match say(&mut machine, "LANG") {
+        Effect::Lines(reply, lines) if reply.is_ok() => {
+            assert_eq!(lines, ["i-default Plain English", "en English", "de Deutsch"]);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(
+        reply(&mut machine, "LANG de-AT"),
+        Reply::ok("de Language selected."),
+        "the tag that was selected"
+    );
+    assert_eq!(machine.language(), Language::German);
+    assert!(
+        !reply(&mut machine, "LANG fr").is_ok() && machine.language() == Language::German,
+        "nothing changes"
+    );
+    assert_eq!(machine.terms().language, Language::German);
+    let german = reply(&mut machine, "USER ann").in_language(machine.language());
+    assert_eq!(german.text(), "Passwort f\u{fc}r ann erforderlich.");
+    assert_eq!(reply(&mut machine, "LANG *"), Reply::ok("i-default Language selected."));
+}
+
+/// RFC 4013 for PASS once it is text (RFC 6856, section 2.2); before, the octets are what they are.
+#[test]
+fn pass_is_text_after_utf8() {
+    for (before, prepared) in [("NOOP", None), ("UTF8", Some(b"p w".to_vec()))] {
+        let mut machine = machine();
+        let _ = (say(&mut machine, before), say(&mut machine, "USER ann"));
+        let Proof::Password(password) = login(&mut machine, "PASS p\u{a0}w").proof else { panic!() };
+        assert_eq!(password.given.expose(), "p\u{a0}w".as_bytes());
+        assert_eq!(password.prepared.map(|prepared| prepared.expose().to_vec()), prepared, "{before}");
+    }
 }
 
 /// RFC 1939, section 4, QUIT; history: the farewell.

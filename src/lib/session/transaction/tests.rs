@@ -1,13 +1,17 @@
 use super::*;
+use crate::protocol::sasl::Mechanisms;
+
+const OFFER: Offer =
+    Offer { plaintext_allowed: true, xlst: true, xmit: true, shy: false, mechanisms: Mechanisms::NONE };
 
 /// Three messages of 100, 200 and 300 octets.
 fn session() -> Transaction {
-    with(Offer { plaintext_allowed: true, xlst: true, xmit: true, shy: false })
+    with(OFFER)
 }
 
 fn with(offer: Offer) -> Transaction {
     let (user, host) = ("ann".to_owned(), "mx.example".to_owned());
-    Transaction::new(Setup { user, host, count: 3, octets: 600, offer })
+    Transaction::new(Setup { user, host, count: 3, octets: 600, offer, language: Language::default() })
 }
 
 fn number(number: u32) -> MsgNo {
@@ -139,16 +143,18 @@ fn quit_commits_deletions() {
     assert_eq!(failed, Reply::err("[SYS/TEMP] No space, nothing was deleted."));
 }
 
-/// RFC 1939, section 5: commands of the other state; design, section 3: STLS, UTF8 and LANG come later.
+/// RFC 1939, section 5: commands of the other state; RFC 6856, section 2: UTF8 is for before the login, LANG for both.
 #[test]
 fn commands_of_the_other_state() {
     let mut session = session();
     for line in ["USER ann", "PASS x", "APOP ann c4c9334bac560ecc979e58001b3e22fb", "AUTH PLAIN"] {
         assert_eq!(reply(&mut session, line), Reply::err("Already logged in."), "{line}");
     }
-    for line in ["STLS", "UTF8", "LANG"] {
+    for line in ["STLS", "UTF8", "LANG fr"] {
         assert!(!reply(&mut session, line).is_ok(), "{line}");
     }
+    assert_eq!(reply(&mut session, "LANG de"), Reply::ok("de Language selected."));
+    assert_eq!(session.language(), Language::German);
     assert_eq!(reply(&mut session, "NOOP"), Reply::ok(""));
 }
 
@@ -168,11 +174,11 @@ fn errors_after_login_close_nothing() {
 fn extensions_can_be_switched_off() {
     let mut on = session();
     assert_eq!(say(&mut on, "XTND XMIT"), Effect::Receive);
-    let Effect::Capabilities(_, lines) = say(&mut on, "CAPA") else { panic!("CAPA") };
+    let Effect::Lines(_, lines) = say(&mut on, "CAPA") else { panic!("CAPA") };
     assert!(lines.contains(&"UIDL".to_owned()) && lines.contains(&"X-XTND XLST XMIT".to_owned()));
-    let mut off = with(Offer { plaintext_allowed: true, xlst: false, xmit: false, shy: false });
+    let mut off = with(Offer { xlst: false, xmit: false, ..OFFER });
     assert_eq!(reply(&mut off, "XTND XMIT"), Reply::err("XTND XMIT is switched off here."));
     assert_eq!(reply(&mut off, "XTND XLST Subject"), Reply::err("XTND XLST is switched off here."));
-    let Effect::Capabilities(_, lines) = say(&mut off, "CAPA") else { panic!("CAPA") };
+    let Effect::Lines(_, lines) = say(&mut off, "CAPA") else { panic!("CAPA") };
     assert!(!lines.iter().any(|line| line.starts_with("X-XTND")));
 }

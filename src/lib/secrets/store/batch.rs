@@ -1,11 +1,10 @@
 //! Several new entries in one transaction: all or none.
 
-use super::SecretType;
-use super::seal::Key;
-use super::store::{self, Material, NewEntry, Store};
-use crate::error::{Error, Kind, Result};
-use crate::secret::Secret;
-use crate::sys::clock;
+use super::change::{Cells, NewEntry, cells, changed_meanwhile, is_current, user_row};
+use super::{RACES, Store, fault};
+use crate::error::Result;
+use crate::secrets::seal::Key;
+use crate::secrets::{Places, SecretType};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 /// What became of a batch of entries.
@@ -20,27 +19,33 @@ pub(crate) enum Batch {
     Refused(Vec<(usize, String)>),
 }
 
-/// What of a secret goes into a row, and when.
-pub(super) struct Row {
-    pub(super) sealed: Option<Vec<u8>>,
-    pub(super) verifier: Option<Secret>,
-    pub(super) now: i64,
-}
-
 impl Store {
     /// Adds all entries or none. With `replace` one that is there gets the new secret, else it refuses the batch.
     ///
     /// # Errors
-    /// The key was changed meanwhile; or the system's.
-    pub(crate) fn add_all(&mut self, key: &Key, entries: &[NewEntry<'_>], replace: bool) -> Result<Batch> {
-        let rows: Vec<Row> = entries
-            .iter()
-            .map(|entry| row(key, entry.user, entry.kind, &entry.material))
-            .collect::<Result<_>>()?;
-        let current = *key.id();
+    /// The key cannot be used, or the system's.
+    pub(crate) fn add_all(
+        &mut self,
+        places: &Places,
+        entries: &[NewEntry<'_>],
+        replace: bool,
+    ) -> Result<Batch> {
+        for _ in 0..RACES {
+            let key = self.key(places)?;
+            if let Some(batch) = self.put_all(&key, entries, replace)? {
+                return Ok(batch);
+            }
+        }
+        Err(changed_meanwhile())
+    }
+
+    /// `None` when the key was changed meanwhile.
+    fn put_all(&mut self, key: &Key, entries: &[NewEntry<'_>], replace: bool) -> Result<Option<Batch>> {
+        let rows: Vec<Cells> = entries.iter().map(|entry| cells(key, entry)).collect::<Result<_>>()?;
+        let key_id = *key.id();
         self.write(|transaction, mechanisms| {
-            if !is_current(transaction, &current)? {
-                return Ok(Err(key_changed()));
+            if !is_current(transaction, &key_id)? {
+                return Ok(None);
             }
             // All are looked at before any is written: who is refused finds nothing to undo.
             let mut refused = Vec::new();
@@ -48,14 +53,14 @@ impl Store {
                 refused.extend(conflict(transaction, entry, replace)?.map(|why| (index, why)));
             }
             if !refused.is_empty() {
-                return Ok(Ok(Batch::Refused(refused)));
+                return Ok(Some(Batch::Refused(refused)));
             }
             for (entry, row) in entries.iter().zip(&rows) {
                 put(transaction, entry, row)?;
             }
             let apop = entries.iter().any(|entry| entry.kind == SecretType::Apop);
-            Ok(Ok(Batch::Done { first: apop && mechanisms.is_empty() }))
-        })?
+            Ok(Some(Batch::Done { first: apop && mechanisms.is_empty() }))
+        })
     }
 
     /// What would refuse each entry of a batch: index and reason.
@@ -76,24 +81,8 @@ impl Store {
             }
             Ok(refused)
         };
-        read().map_err(|cause: rusqlite::Error| store::fault(&self.path, &cause))
+        read().map_err(|cause: rusqlite::Error| fault(&self.path, &cause))
     }
-}
-
-pub(super) fn row(key: &Key, user: &str, kind: SecretType, material: &Material<'_>) -> Result<Row> {
-    let (sealed, verifier) = match material {
-        Material::Sealed(secret) => (Some(key.seal(user, kind, secret)?), None),
-        Material::Verifier(hash) => (None, Some((*hash).clone())),
-    };
-    Ok(Row { sealed, verifier, now: i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX) })
-}
-
-pub(super) fn is_current(transaction: &Transaction<'_>, key: &[u8]) -> rusqlite::Result<bool> {
-    transaction.query_row("SELECT key_id = ?1 FROM meta", [key], |row| row.get(0))
-}
-
-pub(super) fn key_changed() -> Error {
-    Error::new(Kind::Temporary, "the key was changed meanwhile; try again")
 }
 
 fn conflict(
@@ -131,18 +120,14 @@ fn conflict_of(
         .then(|| format!("has an entry of type {kind} already: --replace gives it the new secret")))
 }
 
-fn put(transaction: &Transaction<'_>, new: &NewEntry<'_>, row: &Row) -> rusqlite::Result<()> {
+fn put(transaction: &Transaction<'_>, new: &NewEntry<'_>, row: &Cells) -> rusqlite::Result<()> {
     // The sort of the user was looked at in this transaction.
-    let user = store::user_row(transaction, new)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let user = user_row(transaction, new)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     transaction.execute(
-        "INSERT INTO entry (user, type, label, sealed, verifier, made, changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) \
-         ON CONFLICT (user, type, label) DO UPDATE \
-         SET sealed = excluded.sealed, verifier = excluded.verifier, scram = NULL, changed = excluded.changed",
-        params![user, new.kind.as_str(), new.label, row.sealed, row.verifier.as_ref().map(text), row.now],
+        "INSERT INTO entry (user, type, label, sealed, verifier, scram, made, changed) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT (user, type, label) DO UPDATE \
+         SET sealed = excluded.sealed, verifier = excluded.verifier, scram = excluded.scram, changed = excluded.changed",
+        params![user, new.kind.as_str(), new.label, row.sealed, row.verifier, row.scram, row.now],
     )?;
     Ok(())
-}
-
-pub(super) fn text(verifier: &Secret) -> String {
-    String::from_utf8_lossy(verifier.expose()).into_owned()
 }

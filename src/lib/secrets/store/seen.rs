@@ -1,15 +1,15 @@
 //! One entry that was looked at before: its secret, and a new one in its place if nobody else was faster.
 
-use super::change::{is_current, key_changed, row, text};
-use super::seal::Key;
-use super::store::{self, Material, Store};
-use super::{SecretType, refused};
+use super::change::{Material, NewEntry, cells, changed_meanwhile, is_current};
+use super::{RACES, Store, fault, refused};
 use crate::error::Result;
 use crate::secret::Secret;
+use crate::secrets::seal::Key;
+use crate::secrets::{Places, SecretType};
 use rusqlite::params;
 
 /// An entry as it was when somebody looked, with what is stored of the secret.
-pub(crate) struct Held {
+pub(crate) struct Seen {
     id: i64,
     user: String,
     /// What it is for.
@@ -20,7 +20,7 @@ pub(crate) struct Held {
     verifier: Option<Secret>,
 }
 
-impl Held {
+impl Seen {
     /// The verifier of an application password, in crypt(3)'s form.
     pub(crate) const fn verifier(&self) -> Option<&Secret> {
         self.verifier.as_ref()
@@ -32,7 +32,7 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be read.
-    pub(crate) fn held(&self, user: &str) -> Result<Vec<Held>> {
+    pub(crate) fn seen(&self, user: &str) -> Result<Vec<Seen>> {
         let read = || {
             let mut entries = self.connection.prepare(
                 "SELECT entry.id, type, label, sealed, verifier FROM entry JOIN user ON user.id = entry.user \
@@ -40,7 +40,7 @@ impl Store {
             )?;
             let rows = entries.query_map([user], |row| {
                 let word: String = row.get(1)?;
-                Ok(Held {
+                Ok(Seen {
                     id: row.get(0)?,
                     user: user.to_owned(),
                     kind: SecretType::parse(&word).ok_or(rusqlite::Error::InvalidQuery)?,
@@ -51,18 +51,18 @@ impl Store {
             })?;
             rows.collect::<rusqlite::Result<_>>()
         };
-        read().map_err(|cause| store::fault(&self.path, &cause))
+        read().map_err(|cause| fault(&self.path, &cause))
     }
 
     /// The secret of an entry that has one, `None` for an application password.
     ///
     /// # Errors
     /// The entry is damaged or was another user's.
-    pub(crate) fn open_held(&self, key: &Key, held: &Held) -> Result<Option<Secret>> {
-        let Some(sealed) = &held.sealed else { return Ok(None) };
-        let opened = key.unseal(&held.user, held.kind, sealed);
+    pub(crate) fn open_seen(&self, key: &Key, seen: &Seen) -> Result<Option<Secret>> {
+        let Some(sealed) = &seen.sealed else { return Ok(None) };
+        let opened = key.unseal(&seen.user, seen.kind, sealed);
         opened.map(Some).ok_or_else(|| {
-            let (kind, user) = (held.kind, &held.user);
+            let (kind, user) = (seen.kind, &seen.user);
             refused(format!("the {kind} entry of {user} in {} does not open", self.path.display()))
         })
     }
@@ -70,29 +70,51 @@ impl Store {
     /// Gives an entry a new secret and a type, which it may have had before; false when it is not as it was any more.
     ///
     /// # Errors
-    /// The key was changed meanwhile; or the system's.
-    pub(crate) fn change_held(
+    /// The key cannot be used, or the system's.
+    pub(crate) fn change_seen(
         &mut self,
-        key: &Key,
-        held: &Held,
+        places: &Places,
+        seen: &Seen,
         kind: SecretType,
-        material: &Material<'_>,
+        material: Material<'_>,
     ) -> Result<bool> {
-        let row = row(key, &held.user, kind, material)?;
         // Application passwords alone have labels.
-        let label = if kind == SecretType::Pop { held.label.as_str() } else { "" };
-        let current = *key.id();
-        self.write(|transaction, _| {
-            if !is_current(transaction, &current)? {
-                return Ok(Err(key_changed()));
+        let label = if kind == SecretType::Pop { seen.label.as_str() } else { "" };
+        let new = NewEntry { user: &seen.user, owner: None, kind, label, material };
+        for _ in 0..RACES {
+            let key = self.key(places)?;
+            if let Some(changed) = self.put_in_place(&key, seen, &new)? {
+                return Ok(changed);
             }
-            let before = held.verifier.as_ref().map(text);
+        }
+        Err(changed_meanwhile())
+    }
+
+    /// `None` when the key was changed meanwhile.
+    fn put_in_place(&mut self, key: &Key, seen: &Seen, new: &NewEntry<'_>) -> Result<Option<bool>> {
+        let (row, key_id) = (cells(key, new)?, *key.id());
+        self.write(|transaction, _| {
+            if !is_current(transaction, &key_id)? {
+                return Ok(None);
+            }
+            let before =
+                seen.verifier.as_ref().map(|text| String::from_utf8_lossy(text.expose()).into_owned());
             let changed = transaction.execute(
-                "UPDATE entry SET sealed = ?4, verifier = ?5, scram = NULL, changed = ?6, type = ?7, label = ?8 \
+                "UPDATE entry SET sealed = ?4, verifier = ?5, scram = ?6, changed = ?7, type = ?8, label = ?9 \
                  WHERE id = ?1 AND sealed IS ?2 AND verifier IS ?3",
-                params![held.id, held.sealed, before, row.sealed, row.verifier.as_ref().map(text), row.now, kind.as_str(), label],
+                params![
+                    seen.id,
+                    seen.sealed,
+                    before,
+                    row.sealed,
+                    row.verifier,
+                    row.scram,
+                    row.now,
+                    new.kind.as_str(),
+                    new.label
+                ],
             )?;
-            Ok(Ok(changed == 1))
-        })?
+            Ok(Some(changed == 1))
+        })
     }
 }
