@@ -474,7 +474,7 @@ _mailauth() {
             fi
             case "${prev}" in
                 --from)
-                    COMPREPLY=($(compgen -W "popauth gdbm db ndbm mailutils dovecot solid csv" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "popauth gdbm db ndbm mailutils dovecot solid csv backup" -- "${cur}"))
                     return 0
                     ;;
                 --format)

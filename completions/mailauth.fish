@@ -32,7 +32,7 @@ complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "add" -d 'Add a se
 complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "passwd" -d 'Change the secret of a user'
 complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "remove" -d 'Remove the secrets of a user'
 complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "list" -d 'List users and what they have secrets for'
-complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "import" -d 'Add the secrets of another program\'s file, all or none'
+complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "import" -d 'Add the secrets of a backup or another program\'s file, all or none'
 complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "show" -d 'Show what is known of a user, without secrets'
 complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "lock" -d 'Refuse logins of users'
 complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "unlock" -d 'Allow logins of locked users again'
@@ -87,7 +87,8 @@ ndbm\t'The .pag file of an ndbm database'
 mailutils\t'The list of mailutils\' popauth'
 dovecot\t'Dovecot\'s passwd-file'
 solid\t'A user\'s .spop3d of solid-pop3d'
-csv\t'Lines user,type,secret[,label]'"
+csv\t'Lines user,type,secret[,label]'
+backup\t'A backup by mailauth export'"
 complete -c mailauth -n "__fish_mailauth_using_subcommand import" -l format -d 'How to write the list of --dry-run [default: a table on a terminal, else tsv]' -r -f -a "table\t'With a header and lines, for people'
 json\t'A JSON array with an object for each row'
 tsv\t'A line for each row, fields separated by tabs, no header'"
@@ -126,7 +127,7 @@ complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_s
 complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "passwd" -d 'Change the secret of a user'
 complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "remove" -d 'Remove the secrets of a user'
 complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "list" -d 'List users and what they have secrets for'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "import" -d 'Add the secrets of another program\'s file, all or none'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "import" -d 'Add the secrets of a backup or another program\'s file, all or none'
 complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "show" -d 'Show what is known of a user, without secrets'
 complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "lock" -d 'Refuse logins of users'
 complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "unlock" -d 'Allow logins of locked users again'

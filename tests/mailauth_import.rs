@@ -283,6 +283,48 @@ impl Said {
     }
 }
 
+/// What is exported can be imported, sealed or plain: entries, virtual users, locks; a sealed one under its own key alone.
+#[test]
+fn a_backup_brings_everything_back() {
+    isolated(|| {
+        let site = Site::new();
+        site.run("add ann --stdin", "secret of ann").well();
+        site.run("add bob --type POP --label phone --stdin", "for the phone").well();
+        site.run("add v@example.org --virtual --uid 5000:100 --maildrop /run/v --stdin", "virtual").well();
+        site.run("add bob --type IMAP --stdin", "for other programs").well();
+        site.run("lock ann", "").well();
+        let list = site.list();
+        let sealed = site.run("export", "").well();
+        let plain = site.path("plain");
+        site.run(&format!("export --plain {}", plain.display()), "").well();
+        site.run("import -", &sealed).refused(65, "nothing was changed");
+        site.run("init --clear", "").well();
+        assert_eq!(site.list(), "");
+        site.run("import -", &sealed).well();
+        assert_eq!(site.list(), list);
+        assert!(site.run("show v@example.org --format json", "").well().contains("/run/v"));
+        site.run("unlock ann", "").well();
+        site.logs_in("ann", "secret of ann");
+        let mut client = site.0.connect();
+        client.ok("USER bob");
+        client.ok("PASS for the phone");
+        let damaged = sealed.replacen("\"user\":\"ann\"", "\"user\":\"eve\"", 1).replacen(
+            "\"name\":\"ann\"",
+            "\"name\":\"eve\"",
+            1,
+        );
+        let said = site.run("import --replace --virtual -", &damaged);
+        assert!(said.status == 65 && said.err.contains("eve: the secret does not open"), "{said:?}");
+        // Another key: the sealed one is of no use, the plain one is.
+        site.run("rekey", "").well();
+        site.run("import --replace -", &sealed).refused(65, "sealed by another key");
+        let said = site.run(&format!("import --replace {}", plain.display()), "");
+        assert!(said.status == 0 && said.err.contains("(backup)"), "{said:?}");
+        assert_eq!(site.list(), list);
+        site.run("import --replace -", &sealed[..sealed.len() - 40]).refused(65, "nothing was changed");
+    });
+}
+
 /// Somebody else's rights are not used: an ordinary user imports nothing, and pop reads no file that is not pop's to read.
 #[test]
 fn the_file_is_read_with_the_callers_rights() {

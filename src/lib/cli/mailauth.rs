@@ -32,7 +32,7 @@ pub(crate) enum Verb {
     Remove(Remove),
     /// List users and what they have secrets for
     List(List),
-    /// Add the secrets of another program's file, all or none
+    /// Add the secrets of a backup or another program's file, all or none
     Import(Import),
     /// Show what is known of a user, without secrets
     Show(Show),
@@ -220,6 +220,8 @@ pub(crate) enum ImportFormat {
     Solid,
     /// Lines user,type,secret[,label]
     Csv,
+    /// A backup by mailauth export
+    Backup,
 }
 
 /// `mailauth show`

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::log::escape::Sentence;
 use crate::protocol::name::UserName;
 use crate::secret::Secret;
-use crate::secrets::import::{self, About, Format, Found, LARGEST, Note, Record};
+use crate::secrets::import::{self, About, Format, Found, Kept, LARGEST, Note, Record};
 use crate::secrets::{self, Batch, Material, NewEntry, Owner, Places, SecretType, Store};
 use crate::sys::{account, memory, names};
 use crate::ui::{self, Table};
@@ -30,10 +30,11 @@ pub(super) fn run(options: &Import, config: &Config, places: &Places) -> Outcome
     let about = About { name: &input.name, owner: input.owner.as_deref() };
     let (format, found) = import::read(&input.octets, about, options.from.map(format_of))
         .map_err(|why| Failure::new(DATA, format!("{} {why}", input.name)))?;
-    let mut plan = Plan::of(found, options, config)?;
+    let mut plan = Plan::of(found, format == Format::Backup, options, config)?;
     super::become_owner(places)?;
     let mut store = Store::open(places)?;
     plan.ask(&store, options.replace)?;
+    plan.open(&store, places)?;
     if options.dry_run {
         ui::say(&plan.table().render(options.format.unwrap_or_else(ui::Format::usual)))?;
         return plan.verdict(&input.name);
@@ -42,7 +43,7 @@ pub(super) fn run(options: &Import, config: &Config, places: &Places) -> Outcome
     plan.verdict(&input.name)?;
     let materials = plan.materials()?;
     let entries = plan.entries(&materials);
-    match store.add_all(places, &entries, options.replace)? {
+    match store.add_all(places, &entries, &plan.locked(), options.replace)? {
         Batch::Done { first } => {
             let count = entries.len();
             let text = format!("mailauth: {count} entries imported from {} ({format})\n", input.name);
@@ -123,6 +124,7 @@ const fn format_of(format: ImportFormat) -> Format {
         ImportFormat::Dovecot => Format::Dovecot,
         ImportFormat::Solid => Format::Solid,
         ImportFormat::Csv => Format::Csv,
+        ImportFormat::Backup => Format::Backup,
     }
 }
 
@@ -140,29 +142,39 @@ struct Plan {
     faults: Vec<Note>,
     replaced: HashSet<usize>,
     nobody: Owner,
+    locked: Vec<(usize, String)>,
+    key_id: Option<String>,
 }
 
 impl Plan {
     /// Judges records by all that needs no database.
-    fn of(found: Found, options: &Import, config: &Config) -> Result<Self, Failure> {
-        let Found { records, left_out, faults } = found;
+    fn of(found: Found, is_backup: bool, options: &Import, config: &Config) -> Result<Self, Failure> {
+        let Found { records, left_out, mut faults, locked, key_id } = found;
         let mut seen: HashMap<(String, SecretType, String), usize> = HashMap::new();
         let mut steps = Vec::with_capacity(records.len());
         let mut wants_virtual = false;
         for record in records {
-            let (is_virtual, fault) = user(&record.user, options, config)?;
-            wants_virtual |= is_virtual;
+            let (is_virtual, fault) = user(&record.user, record.owner.is_some(), options, config)?;
+            wants_virtual |= is_virtual && record.owner.as_ref().is_none_or(|owner| owner.ids.is_none());
             let before = seen
                 .insert((record.user.clone(), record.kind, record.label.clone()), record.place)
                 .map(|line| format!("stands on line {line} already"));
-            let refused = fault.or(before).or_else(|| weak(&record, options.force));
+            let refused = fault.or(before).or_else(|| weak(&record, options.force || is_backup));
             steps.push(Step { record, is_virtual, refused });
         }
         if wants_virtual {
             // Fails where such users could not log in.
             auth::virtual_owner(config)?;
         }
-        Ok(Self { steps, left_out, faults, replaced: HashSet::new(), nobody: Owner::default() })
+        for (place, name) in &locked {
+            let has_entry = steps.iter().any(|step| step.record.user == *name);
+            if !has_entry && super::system_user(name)?.is_none() {
+                let why = "is locked without an entry, and the system has no such user".to_owned();
+                faults.push(Note { place: *place, user: name.clone(), why });
+            }
+        }
+        let (replaced, nobody) = (HashSet::new(), Owner::default());
+        Ok(Self { steps, left_out, faults, replaced, nobody, locked, key_id })
     }
 
     /// Judges them by the database.
@@ -182,6 +194,35 @@ impl Plan {
             self.refuse(index, why);
         }
         Ok(())
+    }
+
+    /// Opens what a backup has sealed. Only the key that sealed it does.
+    fn open(&mut self, store: &Store, places: &Places) -> Outcome {
+        if !self.steps.iter().any(|step| matches!(step.record.secret, Kept::Sealed(_))) {
+            return Ok(());
+        }
+        let key = store.key(places)?;
+        if !self.key_id.as_ref().is_some_and(|id| Store::is_key(&key, id)) {
+            let what = "the backup was sealed by another key than this database's: bring back the key of that time with \
+                        its database, or use a backup by export --plain; nothing was changed";
+            return Err(Failure::new(DATA, what));
+        }
+        for Step { record, refused, .. } in &mut self.steps {
+            let Kept::Sealed(sealed) = &record.secret else { continue };
+            match Store::open_sealed(&key, &record.user, record.kind, sealed) {
+                Some(secret) => record.secret = Kept::Plain(secret),
+                None => {
+                    refused
+                        .get_or_insert_with(|| "the secret does not open: the backup is damaged".to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whom a backup has locked.
+    fn locked(&self) -> Vec<&str> {
+        self.locked.iter().map(|(_, name)| name.as_str()).collect()
     }
 
     fn refuse(&mut self, index: usize, why: String) {
@@ -263,29 +304,40 @@ impl Plan {
         }
     }
 
-    /// Verifiers of application passwords, by step.
+    /// What is stored, by step: the secret, or what an application password is verified by.
     fn materials(&self) -> Result<Vec<Option<Secret>>, Failure> {
-        let make = |step: &Step| match step.record.kind {
-            SecretType::Pop => auth::password_hash(&step.record.secret).map(Some),
-            SecretType::Apop | SecretType::Imap => Ok(None),
+        let make = |step: &Step| match (&step.record.secret, step.record.kind) {
+            (Kept::Plain(secret), SecretType::Pop) => auth::password_hash(secret).map(Some),
+            (Kept::Plain(secret), _) => Ok(Some(secret.clone())),
+            (Kept::Verifier(verifier), _) => Ok(Some(verifier.clone())),
+            // Those that did not open were refused.
+            (Kept::Sealed(_), _) => Ok(None),
         };
         Ok(self.steps.iter().map(make).collect::<crate::error::Result<_>>()?)
     }
 
-    fn entries<'a>(&'a self, verifiers: &'a [Option<Secret>]) -> Vec<NewEntry<'a>> {
-        let new = |(step, verifier): (&'a Step, &'a Option<Secret>)| NewEntry {
-            user: &step.record.user,
-            owner: step.is_virtual.then_some(&self.nobody),
-            kind: step.record.kind,
-            label: &step.record.label,
-            material: verifier.as_ref().map_or(Material::Sealed(&step.record.secret), Material::Verifier),
+    fn entries<'a>(&'a self, materials: &'a [Option<Secret>]) -> Vec<NewEntry<'a>> {
+        let new = |(step, material): (&'a Step, &'a Option<Secret>)| {
+            let Record { user, kind, label, owner, .. } = &step.record;
+            let owner = step.is_virtual.then_some(owner.as_ref().unwrap_or(&self.nobody));
+            let material = material.as_ref()?;
+            let material = match kind {
+                SecretType::Pop => Material::Verifier(material),
+                SecretType::Apop | SecretType::Imap => Material::Sealed(material),
+            };
+            Some(NewEntry { user, owner, kind: *kind, label, material })
         };
-        self.steps.iter().zip(verifiers).map(new).collect()
+        self.steps.iter().zip(materials).filter_map(new).collect()
     }
 }
 
 /// Whether a name is to be a virtual user, and what is wrong with it.
-fn user(name: &str, options: &Import, config: &Config) -> Result<(bool, Option<String>), Failure> {
+fn user(
+    name: &str,
+    known_as_virtual: bool,
+    options: &Import,
+    config: &Config,
+) -> Result<(bool, Option<String>), Failure> {
     if UserName::parse(name.as_bytes()).is_none() {
         return Ok((false, Some("is no user name (1 to 64 octets of A-Z a-z 0-9 . _ + @ = -)".to_owned())));
     }
@@ -293,8 +345,11 @@ fn user(name: &str, options: &Import, config: &Config) -> Result<(bool, Option<S
         Some(account::User { uid, .. }) if uid == 0 || uid < config.auth.min_uid => {
             (false, Some(format!("cannot log in: uid {uid} is root's or below auth.min_uid")))
         }
+        Some(_) if known_as_virtual => {
+            (true, Some("is a user of the system here, and a virtual one in the backup".to_owned()))
+        }
         Some(_) => (false, None),
-        None if options.take_virtual => (true, None),
+        None if options.take_virtual || known_as_virtual => (true, None),
         None => (
             false,
             Some("the system has no such user; --virtual takes all such names as virtual users".to_owned()),
@@ -304,9 +359,11 @@ fn user(name: &str, options: &Import, config: &Config) -> Result<(bool, Option<S
 
 /// What is wrong with a secret. What cannot be stored or sent is wrong even with `--force`.
 fn weak(record: &Record, force: bool) -> Option<String> {
-    if let Some(impossible) = secrets::impossible(&record.secret) {
+    // What is sealed or a verifier was judged when it was set.
+    let Kept::Plain(secret) = &record.secret else { return None };
+    if let Some(impossible) = secrets::impossible(secret) {
         return Some(impossible);
     }
-    let fault = secrets::fault(&record.user, &record.secret).filter(|_| !force)?;
+    let fault = secrets::fault(&record.user, secret).filter(|_| !force)?;
     Some(format!("{fault}; --force takes it"))
 }

@@ -3,6 +3,7 @@
 //! Every reader takes any octets. What it cannot use it names by its line: a *fault* is something wrong with the input, for which
 //! nothing is imported; what was *left out* is right but has no secret that could be used, a hash for one.
 
+mod backup;
 mod csv;
 mod dovecot;
 mod dump;
@@ -13,7 +14,7 @@ mod solid;
 mod tests;
 mod text;
 
-use super::SecretType;
+use super::{Owner, SecretType};
 use crate::secret::Secret;
 use std::fmt;
 
@@ -42,6 +43,8 @@ pub(crate) enum Format {
     Solid,
     /// Lines `user,type,secret[,label]`.
     Csv,
+    /// What `mailauth export` wrote.
+    Backup,
 }
 
 impl fmt::Display for Format {
@@ -55,6 +58,7 @@ impl fmt::Display for Format {
             Self::Dovecot => "dovecot",
             Self::Solid => "solid",
             Self::Csv => "csv",
+            Self::Backup => "backup",
         })
     }
 }
@@ -70,8 +74,21 @@ pub(crate) struct Record {
     pub(crate) kind: SecretType,
     /// The label of an application password, else empty.
     pub(crate) label: String,
-    /// The secret in plain.
-    pub(crate) secret: Secret,
+    /// The secret.
+    pub(crate) secret: Kept,
+    /// Set by a backup for a user who is no system user.
+    pub(crate) owner: Option<Owner>,
+}
+
+/// A secret as an input has it.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// In plain.
+    Plain(Secret),
+    /// What an application password is verified by.
+    Verifier(Secret),
+    /// Sealed by the key that [`Found::key_id`] names.
+    Sealed(Vec<u8>),
 }
 
 /// What is to be said about a place of the input.
@@ -94,6 +111,10 @@ pub(crate) struct Found {
     pub(crate) left_out: Vec<Note>,
     /// What is wrong.
     pub(crate) faults: Vec<Note>,
+    /// Users of a backup who are locked, and where they stand.
+    pub(crate) locked: Vec<(usize, String)>,
+    /// The id of the key that sealed the secrets of a backup, in hexadecimal digits.
+    pub(crate) key_id: Option<String>,
 }
 
 impl Found {
@@ -111,15 +132,23 @@ impl Found {
     }
 
     fn add(&mut self, place: usize, user: &[u8], kind: SecretType, label: String, secret: Secret) {
-        if self.records.len() >= MOST_RECORDS {
-            if self.records.len() == MOST_RECORDS && self.faults.len() < MOST_RECORDS {
-                self.fault(place, user, format!("this is more than {MOST_RECORDS} records: split the input"));
-            }
-            return;
-        }
         match std::str::from_utf8(user) {
-            Ok(user) => self.records.push(Record { place, user: user.to_owned(), kind, label, secret }),
+            Ok(user) => {
+                let (user, secret) = (user.to_owned(), Kept::Plain(secret));
+                self.push(Record { place, user, kind, label, secret, owner: None });
+            }
             Err(_) => self.fault(place, user, "the name is not UTF-8"),
+        }
+    }
+
+    fn push(&mut self, record: Record) {
+        match self.records.len() {
+            0..MOST_RECORDS => self.records.push(record),
+            _ if self.faults.len() < MOST_RECORDS => {
+                let why = format!("this is more than {MOST_RECORDS} records: split the input");
+                self.fault(record.place, record.user.as_bytes(), why);
+            }
+            _ => {}
         }
     }
 }
@@ -162,6 +191,7 @@ pub(crate) fn read(
         Format::Dovecot => dovecot::read(octets),
         Format::Solid => solid::read(octets, about.owner),
         Format::Csv => csv::read(octets),
+        Format::Backup => backup::read(octets),
     };
     Ok((format, found))
 }
@@ -178,6 +208,9 @@ fn detect(octets: &[u8], about: About<'_>) -> Result<Format, String> {
     }
     if about.name.ends_with(".pag") {
         return Ok(Format::Ndbm);
+    }
+    if backup::is_like(octets) {
+        return Ok(Format::Backup);
     }
     let mut lines = lines(octets).map(|(_, line)| line).filter(|line| !is_comment(line)).peekable();
     let Some(first) = lines.peek() else {

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const ALL: [Format; 8] = [
+const ALL: [Format; 9] = [
     Format::Popauth,
     Format::Gdbm,
     Format::Db,
@@ -12,13 +12,22 @@ const ALL: [Format; 8] = [
     Format::Dovecot,
     Format::Solid,
     Format::Csv,
+    Format::Backup,
 ];
 
 /// What an input has: user, type, label and secret of each record.
 fn records(found: &Found) -> Vec<(String, &'static str, String, String)> {
     let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
     let one = |record: &Record| {
-        (record.user.clone(), record.kind.as_str(), record.label.clone(), text(&record.secret))
+        (
+            record.user.clone(),
+            record.kind.as_str(),
+            record.label.clone(),
+            text(match &record.secret {
+                Kept::Plain(secret) | Kept::Verifier(secret) => secret,
+                Kept::Sealed(_) => panic!("{record:?}"),
+            }),
+        )
     };
     found.records.iter().map(one).collect()
 }
@@ -244,6 +253,49 @@ fn a_mixture_is_refused() {
     assert!(place == 5 && why.contains("XORed"), "{place} {why}");
 }
 
+/// What `mailauth export --plain` writes.
+const BACKUP: &[u8] =
+    br#"{"header":{"format":"poptools secrets","version":1,"made":1790000000,"sealed":false}}
+{"user":{"name":"ann","locked":true}}
+{"user":{"name":"v","locked":false,"virtual":{"uid":5000,"gid":100,"maildrop":"/mail/v"}}}
+{"entry":{"user":"ann","type":"APOP","made":1,"changed":1,"secret":"tanstaaf"}}
+{"entry":{"user":"v","type":"POP","label":"phone","made":1,"changed":1,"verifier":"$6$a$b"}}
+{"end":{"users":2,"entries":2}}
+"#;
+
+/// What is exported can be imported: users with what they have of their own, entries, locks; but only as a whole.
+#[test]
+fn backups_are_complete_or_none() {
+    let (format, found) = read(BACKUP, About::default(), None).unwrap();
+    assert_eq!((format, &found.faults), (Format::Backup, &Vec::new()));
+    let one = |user: &str, kind, label: &str, secret: &str| {
+        (user.to_owned(), kind, label.to_owned(), secret.to_owned())
+    };
+    assert_eq!(records(&found), [one("ann", "APOP", "", "tanstaaf"), one("v", "POP", "phone", "$6$a$b")]);
+    assert_eq!(found.locked, [(2, "ann".to_owned())]);
+    assert_eq!(found.records[1].owner.as_ref().unwrap().ids, Some((5000, 100)));
+    let text = std::str::from_utf8(BACKUP).unwrap();
+    let whole: Vec<&str> = text.lines().collect();
+    for left_out in 1..whole.len() {
+        let lines: Vec<&str> =
+            whole.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, line)| *line).collect();
+        assert!(
+            !read(lines.join("\n").as_bytes(), About::default(), None).unwrap().1.faults.is_empty(),
+            "{left_out}"
+        );
+    }
+    for (from, to, why) in [
+        ("\"version\":1", "\"version\":2", "newer version"),
+        ("\"gid\":100", "\"gid\":0", "root's"),
+        ("/mail/v", "/mail/../etc", "absolute path"),
+        ("\"secret\":\"tanstaaf\"", "\"verifier\":\"x\"", "has not what its type needs"),
+        ("\"type\":\"POP\"", "\"type\":\"X\"", "none of APOP"),
+    ] {
+        let (_, said) = fault(text.replace(from, to).as_bytes(), Format::Backup);
+        assert!(said.contains(why), "{from}: {said}");
+    }
+}
+
 proptest! {
     /// Any octets are read in any format without a panic, and no word about them has an octet of a secret's own line.
     #[test]
@@ -255,7 +307,7 @@ proptest! {
 
     /// The same for octets that look right at first.
     #[test]
-    fn no_damage_upsets_a_reader(at in 0_usize..400, octet in any::<u8>(), which in 0_usize..6) {
+    fn no_damage_upsets_a_reader(at in 0_usize..400, octet in any::<u8>(), which in 0_usize..7) {
         let whole: &[u8] = [
             &b"# GDBM dump file\n#:len=4\nYW5uAA==\n#:len=8\ndGFuc3RhYWY=\n#:count=1\n# End of data\n"[..],
             b"VERSION=3\nformat=print\ntype=btree\nHEADER=END\n ann\\00\n a\\\\b\\7e\nDATA=END\n",
@@ -263,6 +315,7 @@ proptest! {
             b"APOPSecret 8b9e918c8b9e9e99 \nAPOPSecret 8b box\n",
             b"user,type,secret\nann,APOP,\"a,\"\"b\"\nbob,pop,x,y\n",
             b"ann: secret one\nbob two\n",
+            BACKUP,
         ][which];
         let mut octets = whole.to_vec();
         let at = at % octets.len();

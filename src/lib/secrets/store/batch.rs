@@ -20,7 +20,8 @@ pub(crate) enum Batch {
 }
 
 impl Store {
-    /// Adds all entries or none. With `replace` one that is there gets the new secret, else it refuses the batch.
+    /// Adds all entries or none, and locks users. With `replace` an entry that is there gets the new secret, else it refuses the
+    /// batch. A user to lock who has no entry then must be one of the system's.
     ///
     /// # Errors
     /// The key cannot be used, or the system's.
@@ -28,11 +29,12 @@ impl Store {
         &mut self,
         places: &Places,
         entries: &[NewEntry<'_>],
+        locked: &[&str],
         replace: bool,
     ) -> Result<Batch> {
         for _ in 0..RACES {
             let key = self.key(places)?;
-            if let Some(batch) = self.put_all(&key, entries, replace)? {
+            if let Some(batch) = self.put_all(&key, entries, locked, replace)? {
                 return Ok(batch);
             }
         }
@@ -40,7 +42,13 @@ impl Store {
     }
 
     /// `None` when the key was changed meanwhile.
-    fn put_all(&mut self, key: &Key, entries: &[NewEntry<'_>], replace: bool) -> Result<Option<Batch>> {
+    fn put_all(
+        &mut self,
+        key: &Key,
+        entries: &[NewEntry<'_>],
+        locked: &[&str],
+        replace: bool,
+    ) -> Result<Option<Batch>> {
         let rows: Vec<Cells> = entries.iter().map(|entry| cells(key, entry)).collect::<Result<_>>()?;
         let key_id = *key.id();
         self.write(|transaction, mechanisms| {
@@ -57,6 +65,12 @@ impl Store {
             }
             for (entry, row) in entries.iter().zip(&rows) {
                 put(transaction, entry, row)?;
+            }
+            for name in locked {
+                transaction.execute(
+                    "INSERT INTO user (name, locked) VALUES (?1, 1) ON CONFLICT (name) DO UPDATE SET locked = 1",
+                    [name],
+                )?;
             }
             let apop = entries.iter().any(|entry| entry.kind == SecretType::Apop);
             Ok(Some(Batch::Done { first: apop && mechanisms.is_empty() }))

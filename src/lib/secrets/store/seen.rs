@@ -67,6 +67,16 @@ impl Store {
         })
     }
 
+    /// Opens what a key sealed; `None` when it was another, or what it sealed is damaged.
+    pub(crate) fn open_sealed(key: &Key, user: &str, kind: SecretType, sealed: &[u8]) -> Option<Secret> {
+        key.unseal(user, kind, sealed)
+    }
+
+    /// Whether a key has this id, in hexadecimal digits.
+    pub(crate) fn is_key(key: &Key, id: &str) -> bool {
+        key.id().iter().map(|octet| format!("{octet:02x}")).collect::<String>() == id
+    }
+
     /// Gives an entry a new secret and a type, which it may have had before; false when it is not as it was any more.
     ///
     /// # Errors
