@@ -28,6 +28,9 @@ _mailauth() {
             mailauth,help)
                 cmd="mailauth__subcmd__help"
                 ;;
+            mailauth,import)
+                cmd="mailauth__subcmd__import"
+                ;;
             mailauth,init)
                 cmd="mailauth__subcmd__init"
                 ;;
@@ -67,6 +70,9 @@ _mailauth() {
             mailauth__subcmd__help,help)
                 cmd="mailauth__subcmd__help__subcmd__help"
                 ;;
+            mailauth__subcmd__help,import)
+                cmd="mailauth__subcmd__help__subcmd__import"
+                ;;
             mailauth__subcmd__help,init)
                 cmd="mailauth__subcmd__help__subcmd__init"
                 ;;
@@ -101,7 +107,7 @@ _mailauth() {
 
     case "${cmd}" in
         mailauth)
-            opts="-h -V --config --help --version init add passwd remove list show lock unlock verify export rekey check help"
+            opts="-h -V --config --help --version init add passwd remove list import show lock unlock verify export rekey check help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -251,7 +257,7 @@ _mailauth() {
             return 0
             ;;
         mailauth__subcmd__help)
-            opts="init add passwd remove list show lock unlock verify export rekey check help"
+            opts="init add passwd remove list import show lock unlock verify export rekey check help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -307,6 +313,20 @@ _mailauth() {
             return 0
             ;;
         mailauth__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailauth__subcmd__help__subcmd__import)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -439,6 +459,43 @@ _mailauth() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailauth__subcmd__import)
+            opts="-h --from --dry-run --replace --virtual --force --format --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -W "popauth gdbm db ndbm mailutils dovecot solid csv backup" -- "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "table json tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -42,6 +42,15 @@ const CASES: &[Case] = &[
     },
     Case { line: "remove v", input: "", is_new: |own| own.run("list", "").well().is_empty() },
     Case {
+        line: "import --virtual --replace --from csv -",
+        input: "v,APOP,a better one\nw,APOP,a better one\n",
+        is_new: |own| {
+            let (one, other) = (right(own, "v", OTHER), right(own, "w", OTHER));
+            assert_eq!(one, other, "both or neither");
+            one
+        },
+    },
+    Case {
         line: "rekey",
         input: "",
         is_new: |own| key_of(own) != KEY_BEFORE.with(|key| key.borrow().clone()),
@@ -176,7 +185,7 @@ fn is_whole(own: &Own, case: &Case, before: &[String], what: &str) -> bool {
     if !new {
         assert_eq!(content(own), before, "{what}: neither old nor new");
     }
-    let untouched = case.line.starts_with("remove") || case.line.starts_with("passwd");
+    let untouched = ["remove", "passwd", "import"].iter().any(|verb| case.line.starts_with(verb));
     if !untouched || !new {
         let still = if case.line.starts_with("lock") && new { 1 } else { 0 };
         assert_eq!(own.run("verify v --stdin", SECRET).status, still, "{what}: v's secret opens");

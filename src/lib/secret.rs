@@ -13,6 +13,22 @@ impl Secret {
         Self(Zeroizing::new(bytes))
     }
 
+    /// No bytes yet, with room for this many, so that [`Secret::push`] leaves no copies behind.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self::new(Vec::with_capacity(bytes))
+    }
+
+    /// Appends a byte.
+    pub(crate) fn push(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
+    /// The same without what stands behind the first `length` bytes.
+    pub(crate) fn first(mut self, length: usize) -> Self {
+        self.0.truncate(length);
+        self
+    }
+
     /// The bytes, for the one who checks them.
     pub fn expose(&self) -> &[u8] {
         &self.0

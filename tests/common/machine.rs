@@ -56,7 +56,7 @@ impl Mounts {
         let devices = stage.join("dev");
         make_directory(&devices, 0o755);
         self.empty(&devices, "mode=755");
-        for name in ["null", "zero", "full", "random", "urandom", "tty", "ptmx"] {
+        for name in ["null", "zero", "full", "random", "urandom", "tty"] {
             let system = Path::new("/dev").join(name);
             if system.exists() {
                 let own = devices.join(name);
@@ -64,15 +64,26 @@ impl Mounts {
                 self.bind(&system, &own);
             }
         }
-        for name in ["pts", "shm"] {
-            let own = devices.join(name);
-            make_directory(&own, 0o755);
-            self.bind(&Path::new("/dev").join(name), &own);
-        }
+        make_directory(&devices.join("shm"), 0o755);
+        self.bind(Path::new("/dev/shm"), &devices.join("shm"));
+        self.terminals(&devices);
         for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
             symlink(format!("/proc/self/{target}"), devices.join(name)).unwrap();
         }
         self.bind(&devices, Path::new("/dev"));
+    }
+}
+
+impl Mounts {
+    /// Terminals of the machine's own: the system's cannot be made in another place than their own, and in a container by root alone.
+    fn terminals(&mut self, devices: &Path) {
+        let own = devices.join("pts");
+        make_directory(&own, 0o755);
+        symlink("pts/ptmx", devices.join("ptmx")).unwrap();
+        let options = "newinstance,ptmxmode=0666,mode=0620";
+        mount(Some("none"), &own, Some("devpts"), MsFlags::empty(), Some(options))
+            .unwrap_or_else(|why| panic!("cannot mount a devpts on {}: {why}", own.display()));
+        self.0.push(own);
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum Verb {
     Remove(Remove),
     /// List users and what they have secrets for
     List(List),
+    /// Add the secrets of a backup or another program's file, all or none
+    Import(Import),
     /// Show what is known of a user, without secrets
     Show(Show),
     /// Refuse logins of users
@@ -165,6 +167,61 @@ pub(crate) struct List {
     /// How to write the list [default: a table on a terminal, else tsv]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
+}
+
+/// `mailauth import`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Import {
+    /// What to read; - is standard input
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+
+    /// What FILE is [default: what it looks like]
+    #[arg(long, value_enum, ignore_case = true, value_name = "FORMAT")]
+    pub(crate) from: Option<ImportFormat>,
+
+    /// List what would happen and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Give entries that are there already the new secrets
+    #[arg(long)]
+    pub(crate) replace: bool,
+
+    /// Take names that the system does not know as virtual users
+    #[arg(long = "virtual")]
+    pub(crate) take_virtual: bool,
+
+    /// Take secrets that break the rules for new ones
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// How to write the list of --dry-run [default: a table on a terminal, else tsv]
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "dry_run")]
+    pub(crate) format: Option<Format>,
+}
+
+/// What can be imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportFormat {
+    /// Names and secrets XORed with 0xff, a line each: makedbm -u
+    Popauth,
+    /// A dump by gdbm_dump
+    Gdbm,
+    /// A dump by db_dump
+    Db,
+    /// The .pag file of an ndbm database
+    Ndbm,
+    /// The list of mailutils' popauth
+    Mailutils,
+    /// Dovecot's passwd-file
+    Dovecot,
+    /// A user's .spop3d of solid-pop3d
+    Solid,
+    /// Lines user,type,secret[,label]
+    Csv,
+    /// A backup by mailauth export
+    Backup,
 }
 
 /// `mailauth show`

@@ -2,6 +2,7 @@
 //! nobody exits here.
 
 mod exit;
+pub(crate) mod historic;
 pub(crate) mod mailauth;
 pub(crate) mod pop3d;
 #[cfg(test)]

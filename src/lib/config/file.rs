@@ -30,6 +30,17 @@ impl Config {
         Ok(config)
     }
 
+    /// Reads the default file as root would: for a program that works on root's installation with an ordinary user's rights.
+    ///
+    /// # Errors
+    /// As [`Config::load`]; somebody besides root may write the file, for one.
+    pub(crate) fn load_of_root() -> Result<Self> {
+        match read(None, true)? {
+            Some((path, text)) => Self::parse(&text, &path),
+            None => Ok(Self::default()),
+        }
+    }
+
     /// Reads the text of a configuration file; `path` is for the errors.
     ///
     /// # Errors

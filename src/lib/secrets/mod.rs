@@ -5,10 +5,12 @@
 //! the ids of `pop` and nobody else's: [`owner`] says whom to become. Without root's rights everything belongs to the one user.
 
 mod announce;
+mod attempts;
 mod check;
 pub(crate) mod delegate;
 pub(crate) mod export;
 mod guard;
+pub(crate) mod import;
 mod rekey;
 mod rules;
 mod schema;
@@ -20,12 +22,13 @@ mod store;
 mod tests;
 
 pub(crate) use announce::announced;
+pub(crate) use attempts::Attempt;
 pub(crate) use check::check;
 pub(crate) use rekey::{Held, rekey};
 pub(crate) use rules::{LONGEST, SHORTEST, fault, impossible};
 pub(crate) use seal::Key;
 pub(crate) use state::{State, Use};
-pub(crate) use store::{Added, Entry, Listed, Material, NewEntry, Owner, Shown, Store, User};
+pub(crate) use store::{Added, Batch, Entry, Listed, Material, NewEntry, Owner, Seen, Shown, Store, User};
 
 use crate::config::Config;
 use crate::config::defaults::USERADD;
@@ -44,7 +47,7 @@ pub(crate) const OWNER: &str = "pop";
 const TOLD: &str = "secrets cannot be checked, please tell the administrator";
 
 /// What an entry is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum SecretType {
     /// A secret for APOP (RFC 1939, section 7), which the server has to know: sealed.
     Apop,

@@ -4,12 +4,16 @@
 //! It is opened for writing even to read: a reader has to roll back what a killed writer left. Writers take the lock first
 //! (BEGIN IMMEDIATE) and wait for each other for up to two seconds.
 
+mod batch;
 mod change;
 mod read;
 mod rekey;
+mod seen;
 
+pub(crate) use batch::Batch;
 pub(crate) use change::{Added, Material, NewEntry};
 pub(crate) use read::{Entry, Listed, Owner, Shown, User};
+pub(crate) use seen::Seen;
 
 use super::seal::{self, Key, KeyId};
 use super::{Places, TOLD, announce, exists, failed, guard, refused, schema};

@@ -17,9 +17,11 @@ pub(crate) mod process;
 pub(crate) mod queue;
 pub(crate) mod random;
 pub(crate) mod sandbox;
+pub(crate) mod setuid;
 pub(crate) mod signals;
 pub(crate) mod slots;
 pub(crate) mod socket;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod trace;
+pub(crate) mod tty;

@@ -85,10 +85,15 @@ pub(super) fn run(
         return Err(exists(user, kind, label));
     };
     ask::tell(&options.source, &secret)?;
+    announced(first, config);
+    Ok(())
+}
+
+/// Says what the first entry changes for others.
+pub(super) fn announced(first: bool, config: &Config) {
     if first && config.auth.announce == Announce::Auto {
         ui::complain(&format!("mailauth: {ANNOUNCED} {CONFIG_FILE} helps them\n"));
     }
-    Ok(())
 }
 
 /// Said when the first entry makes the server announce a mechanism.

@@ -16,15 +16,7 @@ pub(super) fn new_secret(
     user: &str,
     login: Option<&LoginPassword>,
 ) -> Result<Secret, Failure> {
-    let secret = if source.generate {
-        let mut octets = [0; 24];
-        random::fill(&mut octets).map_err(|cause| Error::io("cannot get random octets", cause))?;
-        ui::generate(&octets)
-    } else if source.stdin {
-        ui::secret_from(io::stdin().lock()).map_err(failure)?
-    } else {
-        typed(ui::new_secret).map_err(failure)?
-    };
+    let secret = entered(source)?;
     let fault = if source.force { secrets::impossible(&secret) } else { secrets::fault(user, &secret) };
     if let Some(fault) = fault {
         let hint = if secrets::impossible(&secret).is_none() { "; --force overrides this" } else { "" };
@@ -35,6 +27,19 @@ pub(super) fn new_secret(
         return Err(Failure::new(DATA, format!("{why}; nothing was changed; --force overrides this")));
     }
     Ok(secret)
+}
+
+/// A new secret as it was made, read or typed; nobody has judged it.
+pub(super) fn entered(source: &NewSecret) -> Result<Secret, Failure> {
+    if source.generate {
+        let mut octets = [0; 24];
+        random::fill(&mut octets).map_err(|cause| Error::io("cannot get random octets", cause))?;
+        Ok(ui::generate(&octets))
+    } else if source.stdin {
+        ui::secret_from(io::stdin().lock()).map_err(failure)
+    } else {
+        typed(ui::new_secret).map_err(failure)
+    }
 }
 
 /// Prints a secret that was made here; the only time that anybody sees it.
@@ -49,6 +54,11 @@ pub(super) fn tell(source: &NewSecret, secret: &Secret) -> Result<(), Failure> {
 pub(super) fn secret(stdin: bool) -> Result<Secret, Failure> {
     let read = if stdin { ui::secret_from(io::stdin().lock()) } else { typed(|| ui::secret("Password: ")) };
     read.map_err(failure)
+}
+
+/// The secret that is to be changed, typed.
+pub(super) fn old_secret() -> Result<Secret, Failure> {
+    typed(|| ui::secret("Old password: ")).map_err(failure)
 }
 
 /// What somebody types. Ctrl-C is an octet then, for which the prompt sends itself SIGINT before it restores the terminal: without

@@ -4,17 +4,21 @@ mod add;
 mod ask;
 mod check;
 mod export;
+mod historic;
+mod import;
 mod init;
 mod list;
 mod lock;
 mod passwd;
 mod rekey;
 mod remove;
+mod selfservice;
 mod show;
 mod verify;
 
 use crate::auth;
-use crate::cli::mailauth::{self as cli, AnyType, Options, Verb};
+use crate::cli::historic::{Historic, Line};
+use crate::cli::mailauth::{AnyType, Options, Verb};
 use crate::config::{Config, defaults};
 use crate::error::Error;
 use crate::log::escape::Sentence;
@@ -22,11 +26,13 @@ use crate::secrets::{self, Places, SecretType};
 use crate::sys::clock::Zone;
 use crate::sys::privileges::Ids;
 use crate::sys::process;
+use crate::sys::setuid::{self, Start};
 use crate::sys::{account, privileges};
 use crate::ui;
 use serde_json::Value;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Nothing was done, and asking again does not help: the entry is there already, or there is none.
@@ -79,15 +85,17 @@ type Outcome = Result<(), Failure>;
 
 /// Runs the program; the entry point of the binary.
 pub fn main() -> ExitCode {
+    // First of all: with the rights of another user nothing that the caller chose may have an effect.
+    match setuid::enter(secrets::OWNER) {
+        Ok(Start::Service(service)) => return ExitCode::from(selfservice::main(&service)),
+        Ok(Start::Plain) => {}
+        Err(error) => return ExitCode::from(status(Err(error.into()))),
+    }
     process::private_files();
-    let status = match cli::parse(std::env::args_os()) {
-        Ok(options) => match run(options) {
-            Ok(()) => 0,
-            Err(Failure { status, text }) => {
-                ui::complain(&format!("mailauth: {}\n", Sentence(text.as_bytes())));
-                status
-            }
-        },
+    let args: Vec<_> = std::env::args_os().collect();
+    let status = match crate::cli::historic::parse(&args) {
+        Ok(Line::Verb(options)) => status(run(options)),
+        Ok(Line::Historic(form, config)) => status(run_historic(form, config.as_deref())),
         Err(exit) if exit.was_asked_for() => ui::say(&exit.text).map_or(IO, |()| exit.status),
         Err(exit) => {
             ui::complain(&exit.text);
@@ -95,6 +103,22 @@ pub fn main() -> ExitCode {
         }
     };
     ExitCode::from(status)
+}
+
+/// The exit status, after the word of why it is not 0.
+fn status(outcome: Outcome) -> u8 {
+    match outcome {
+        Ok(()) => 0,
+        Err(Failure { status, text }) => {
+            ui::complain(&format!("mailauth: {}\n", Sentence(text.as_bytes())));
+            status
+        }
+    }
+}
+
+fn run_historic(form: Historic, config: Option<&Path>) -> Outcome {
+    let config = Config::load(config)?;
+    historic::run(form, &config, &Places::of(&config))
 }
 
 fn run(options: Options) -> Outcome {
@@ -120,6 +144,7 @@ fn run(options: Options) -> Outcome {
         }
         Verb::Rekey => rekey::run(&places),
         Verb::Export(options) => export::run(&options, &places),
+        Verb::Import(options) => import::run(&options, &config, &places),
         verb => {
             become_owner(&places)?;
             as_owner(verb, &config, &places)

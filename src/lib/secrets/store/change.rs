@@ -48,11 +48,11 @@ pub(crate) enum Added {
 }
 
 /// What an entry's row gets.
-struct Cells {
-    sealed: Option<Vec<u8>>,
-    verifier: Option<String>,
-    scram: Option<String>,
-    now: i64,
+pub(super) struct Cells {
+    pub(super) sealed: Option<Vec<u8>>,
+    pub(super) verifier: Option<String>,
+    pub(super) scram: Option<String>,
+    pub(super) now: i64,
 }
 
 /// What became of a change.
@@ -219,11 +219,11 @@ impl Store {
     }
 }
 
-fn changed_meanwhile() -> Error {
+pub(super) fn changed_meanwhile() -> Error {
     Error::new(Kind::Temporary, "the key was changed meanwhile; try again")
 }
 
-fn cells(key: &Key, new: &NewEntry<'_>) -> Result<Cells> {
+pub(super) fn cells(key: &Key, new: &NewEntry<'_>) -> Result<Cells> {
     let now = i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX);
     let none = Cells { sealed: None, verifier: None, scram: None, now };
     Ok(match new.material {
@@ -238,7 +238,7 @@ fn cells(key: &Key, new: &NewEntry<'_>) -> Result<Cells> {
     })
 }
 
-fn is_current(transaction: &Transaction<'_>, key_id: &KeyId) -> rusqlite::Result<bool> {
+pub(super) fn is_current(transaction: &Transaction<'_>, key_id: &KeyId) -> rusqlite::Result<bool> {
     let current: KeyId = transaction.query_row("SELECT key_id FROM meta", [], |row| row.get(0))?;
     Ok(current == *key_id)
 }
@@ -252,7 +252,7 @@ fn forget_users(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
 }
 
 /// The user's row, made when it is missing; `None` when it is one of the other sort, system or virtual.
-fn user_row(transaction: &Transaction<'_>, new: &NewEntry<'_>) -> rusqlite::Result<Option<i64>> {
+pub(super) fn user_row(transaction: &Transaction<'_>, new: &NewEntry<'_>) -> rusqlite::Result<Option<i64>> {
     let owner = new.owner.cloned().unwrap_or_default();
     let (uid, gid) = owner.ids.unzip();
     let text = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
