@@ -182,6 +182,17 @@ impl Remote {
         self.response()
     }
 
+    /// The same once one was killed: what that left is removed first.
+    fn lock_again(&mut self, purpose: Purpose) -> Result<(Response, Option<File>)> {
+        let recovered = self.lock_once(Purpose::Recover)?;
+        if purpose != Purpose::Update {
+            return Ok(recovered);
+        }
+        drop(recovered);
+        self.unlock()?;
+        self.lock_once(purpose)
+    }
+
     fn ask(&mut self, request: Request) -> Result<(Response, Option<File>)> {
         self.request(request)?;
         match self.response()? {
@@ -208,16 +219,12 @@ impl Remote {
 
 impl Spool for Remote {
     fn lock(&mut self, purpose: Purpose) -> Result<Option<Locked>> {
-        // One that was killed may have left a dotlock: a second one knows it, and removes it.
-        let again = if purpose == Purpose::Scan { Purpose::Recover } else { purpose };
         let begun = clock::now();
-        let first = self.lock_once(purpose);
-        // One that is stuck is not asked twice: the client waits.
-        match first.or_else(
-            |error| {
-                if begun.elapsed() < PATIENCE { self.lock_once(again) } else { Err(error) }
-            },
-        )? {
+        let answered = self.lock_once(purpose).or_else(|error| {
+            // One that is stuck is not asked twice: the client waits.
+            if begun.elapsed() < PATIENCE { self.lock_again(purpose) } else { Err(error) }
+        })?;
+        match answered {
             (Response::Locked(notes), Some(file)) => Ok(Some(Locked { file, notes })),
             (Response::Locked(_), None) => Ok(None),
             (Response::Failed(error), _) => Err(error),
