@@ -9,6 +9,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod common;
+#[path = "support/cut_maildir.rs"]
+mod cut_maildir;
 #[path = "support/disk.rs"]
 mod disk;
 #[path = "support/record.rs"]
@@ -22,7 +24,7 @@ use common::client::assert_same;
 use common::{World, isolated, mail, root_or_skip};
 use disk::{Disk, Folder};
 use record::{Node, Operation};
-use scenario::{CASES, Case, Doing};
+use scenario::{CASES, Case, Doing, Kept, MAILDIR_CASES};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, chown};
@@ -193,7 +195,7 @@ fn login(world: &World, case: &Case, ids: &[String], (spool, state): &State) {
     same_file(&world.mailbox("ann"), spool["ann"].0);
     same_number(&nodes);
     let made = mailbox(case, spool, &what);
-    scenario::look_at_all(DRAFT, world, case, ids, made, &what);
+    scenario::look_at_all(DRAFT, world, case.kept, ids, &case.numbers(made), &what);
 }
 
 /// The rebuilt mailbox has another number and other times than the one that the index knows: the index is told, if it is whole
@@ -247,6 +249,25 @@ fn same_number(nodes: &BTreeMap<Node, Node>) {
     }
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(&octets, 0).unwrap();
+}
+
+#[test]
+fn a_power_cut_loses_no_message_of_a_maildir() {
+    if !root_or_skip() {
+        return;
+    }
+    let names = ["first", "every second", "all", "all but one, mail comes"];
+    let cases: Vec<&Case> = MAILDIR_CASES.iter().filter(|case| names.contains(&case.name)).collect();
+    scenario::for_each_job(&cases, |world, ids, case| cut_maildir::update(world, ids, case));
+}
+
+#[test]
+fn a_power_cut_at_a_login_changes_no_unique_id() {
+    if !root_or_skip() {
+        return;
+    }
+    let jobs = [(Kept::Maildir, false), (Kept::Maildir, true), (Kept::Mbox, false), (Kept::Mbox, true)];
+    scenario::for_each_job(&jobs, |world, ids, (kept, known)| cut_maildir::login(world, ids, *kept, *known));
 }
 
 #[test]

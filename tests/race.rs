@@ -30,6 +30,8 @@ struct Format {
     name: &'static str,
     /// What the configuration says of it.
     config: &'static str,
+    /// What is made first.
+    prepare: fn(&World),
     /// Programs that deliver into it: each is given a mark.
     deliver: [Deliver; 3],
     /// All octets that are in it.
@@ -39,12 +41,28 @@ struct Format {
 const MBOX: Format = Format {
     name: "mbox",
     config: "",
+    prepare: |_| (),
     deliver: [
         |world, mark| deliverers::DELIVERERS[0].deliver(world, mark),
         |world, mark| deliverers::DELIVERERS[0].deliver(world, mark),
         |world, mark| deliverers::DELIVERERS[1].deliver(world, mark),
     ],
     stored: |world| fs::read(world.mailbox("ann")).unwrap_or_default(),
+};
+
+const MAILDIR: Format = Format {
+    name: "Maildir",
+    config: "[maildrop]\npath = \"{home}/Maildir\"",
+    prepare: |world| {
+        deliverers::make_maildir();
+        deliverers::TO_MAILDIR.iter().for_each(|deliverer| deliverer.prepare(world));
+    },
+    deliver: [
+        |world, mark| deliverers::TO_MAILDIR[0].deliver(world, mark),
+        |world, mark| deliverers::TO_MAILDIR[1].deliver(world, mark),
+        |world, mark| deliverers::TO_MAILDIR[2].deliver(world, mark),
+    ],
+    stored: |_| deliverers::stored_in_maildir(),
 };
 
 fn seconds() -> u64 {
@@ -69,9 +87,18 @@ fn an_mbox_that_is_filled_and_emptied_at_full_speed_loses_nothing() {
     }
 }
 
+#[test]
+fn a_maildir_that_is_filled_and_emptied_at_full_speed_loses_nothing() {
+    // Beside the race for the mbox: its name comes first as well.
+    if programs_or_skip(&["procmail", "maildrop", "dovecot"]) {
+        isolated_with_network(|| race(&MAILDIR));
+    }
+}
+
 fn race(format: &Format) {
     let config = format!("{}\n[limits]\nmax_per_address = 100\n[log]\nstatistics = false\n", format.config);
     let world = World::setup().config(&config).start();
+    (format.prepare)(&world);
     let _site = Site::start(&world);
     let score = Score::default();
     let begun = Instant::now();
@@ -102,6 +129,8 @@ fn race(format: &Format) {
         .filter(|mark| !downloaded.contains_key(*mark) && deliverers::marks(&stored, mark) == 0)
         .collect();
     let twice = downloaded.values().filter(|times| **times > 1).count();
+    let again = marks.iter().filter(|mark| deliverers::marks(&stored, mark) > 1).count();
+    assert_eq!(again, 0, "messages that are stored twice");
     eprintln!(
         "race, {}: {took:?}, {} delivered, {} downloaded ({twice} more than once), {} sessions, {} times in use, {} updates refused",
         format.name,
@@ -127,7 +156,8 @@ fn deliver(format: &Format, which: usize, world: &World, score: &Score) -> Vec<S
         }
     }
     eprintln!(
-        "deliverer {which}: {} delivered, {} given up, such as {:?}",
+        "{}, deliverer {which}: {} delivered, {} given up, such as {:?}",
+        format.name,
         marks.len(),
         failed.len(),
         failed.first()

@@ -34,6 +34,32 @@ pub(crate) const DELIVERERS: [Deliverer; 5] = [
     Deliverer { name: "exim4", program: "exim4", command: exim, prepare: configure_exim },
 ];
 
+/// Those that can deliver to a Maildir, that in ann's home.
+pub(crate) const TO_MAILDIR: [Deliverer; 3] = [
+    Deliverer { name: "procmail", program: "procmail", command: procmail_to_maildir, prepare: |_| () },
+    Deliverer { name: "maildrop", program: "maildrop", command: maildrop, prepare: maildrop_to_maildir },
+    Deliverer { name: "dovecot-lda", program: "dovecot", command: dovecot, prepare: dovecot_to_maildir },
+];
+
+/// ann's Maildir.
+pub(crate) const MAILDIR: &str = "/run/home/ann/Maildir";
+
+/// Makes ann's Maildir, empty.
+pub(crate) fn make_maildir() {
+    for name in ["", "new", "cur", "tmp"] {
+        let path = Path::new(MAILDIR).join(name);
+        machine::make_directory(&path, 0o700);
+        chown(&path, Some(uid("ann")), Some(uid("ann"))).unwrap();
+    }
+}
+
+/// All octets of the messages in ann's Maildir.
+pub(crate) fn stored_in_maildir() -> Vec<u8> {
+    let names =
+        ["new", "cur"].into_iter().flat_map(|folder| fs::read_dir(Path::new(MAILDIR).join(folder)).unwrap());
+    names.flat_map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect()
+}
+
 impl Deliverer {
     /// Makes ready what it needs in this world.
     pub(crate) fn prepare(&self, world: &World) {
@@ -93,13 +119,28 @@ fn procmail(_: &World) -> Command {
     command
 }
 
+fn procmail_to_maildir(world: &World) -> Command {
+    let mut command = procmail(world);
+    // With a slash at its end it is a Maildir.
+    command.arg(format!("DEFAULT={MAILDIR}/"));
+    command
+}
+
 fn maildrop(_: &World) -> Command {
     as_ann("maildrop")
 }
 
 fn configure_maildrop(_: &World) {
+    filter("LOCKTIMEOUT=2\nLOCKSLEEP=1\n");
+}
+
+fn maildrop_to_maildir(_: &World) {
+    filter(&format!("DEFAULT=\"{MAILDIR}\"\n"));
+}
+
+fn filter(text: &str) {
     let filter = Path::new("/run/home/ann/.mailfilter");
-    machine::write(filter, b"LOCKTIMEOUT=2\nLOCKSLEEP=1\n", 0o600);
+    machine::write(filter, text.as_bytes(), 0o600);
     chown(filter, Some(uid("ann")), Some(uid("ann"))).unwrap();
 }
 
@@ -117,9 +158,22 @@ fn dovecot(world: &World) -> Command {
 
 fn configure_dovecot(world: &World) {
     let spool = world.spool.display();
+    write_dovecot(
+        world,
+        &format!(
+            "mail_location = mbox:~/mail:INBOX={spool}/%u\nmail_access_groups = mail\n\
+             mbox_write_locks = dotlock fcntl\nmbox_read_locks = fcntl\nmbox_dotlock_change_timeout = 3 s\n"
+        ),
+    );
+}
+
+fn dovecot_to_maildir(world: &World) {
+    write_dovecot(world, &format!("mail_location = maildir:{MAILDIR}\nmail_access_groups = mail\n"));
+}
+
+fn write_dovecot(world: &World, location: &str) {
     let text = format!(
-        "mail_location = mbox:~/mail:INBOX={spool}/%u\nmail_access_groups = mail\n\
-         mbox_write_locks = dotlock fcntl\nmbox_read_locks = fcntl\nmbox_dotlock_change_timeout = 3 s\nlog_path = /dev/stderr\n\
+        "{location}log_path = /dev/stderr\n\
          postmaster_address = postmaster@example.org\nhostname = mail.example.org\nprotocol lda {{\n}}\n\
          ssl = no\n"
     );

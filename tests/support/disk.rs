@@ -104,7 +104,7 @@ fn rename(names: &mut BTreeMap<String, Node>, change: &Operation, directory: Nod
         Operation::Create { directory: here, name, file } if *here == directory => {
             names.insert(name.clone(), *file);
         }
-        Operation::Rename { directory: here, from, to } if *here == directory => {
+        Operation::Rename { directory: here, from, to, .. } if *here == directory => {
             if let Some(file) = names.remove(from) {
                 names.insert(to.clone(), file);
             }

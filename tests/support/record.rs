@@ -35,6 +35,7 @@ pub(crate) enum Operation {
     Rename {
         directory: Node,
         from: String,
+        into: Node,
         to: String,
     },
     Remove {
@@ -131,7 +132,9 @@ pub(crate) fn note(call: &Call) -> Option<Operation> {
             let position = fs::read_to_string(format!("/proc/{pid}/fdinfo/{first}")).ok()?;
             let position: u64 = position.lines().next()?.split_whitespace().nth(1)?.parse().ok()?;
             let data = memory(pid, call.arguments[1], usize::try_from(result).ok()?);
-            Operation::Write { file: node(pid, first)?, offset: position - result, data }
+            // Files of the kernel's, in /proc, have no position.
+            let offset = position.checked_sub(result)?;
+            Operation::Write { file: node(pid, first)?, offset, data }
         }
         libc::SYS_pwrite64 => Operation::Write {
             file: node(pid, first)?,
@@ -147,7 +150,8 @@ pub(crate) fn note(call: &Call) -> Option<Operation> {
         | libc::SYS_utimensat => Operation::Dress { file: node(pid, first)? },
         libc::SYS_fsync | libc::SYS_fdatasync => Operation::Sync { node: node(pid, first)? },
         libc::SYS_renameat | libc::SYS_renameat2 => {
-            Operation::Rename { directory: node(pid, first)?, from: name(call, 1), to: name(call, 3) }
+            let (directory, into) = (node(pid, first)?, node(pid, third)?);
+            Operation::Rename { directory, from: name(call, 1), into, to: name(call, 3) }
         }
         libc::SYS_unlinkat => Operation::Remove { directory: node(pid, first)?, name: name(call, 1) },
         _ => return None,

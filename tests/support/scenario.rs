@@ -6,14 +6,17 @@
 #![allow(dead_code)]
 
 use super::common::client::assert_same;
+use super::common::machine::make_directory;
 use super::common::mail::{self, Stored};
+use super::common::world::uid;
 use super::common::{PASSWORD, World, isolated};
 use super::tracer::{Plan, Traced, Tracer, WRAPPER};
 use nix::fcntl::{FcntlArg, fcntl};
 use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The messages of the mailbox. Three of them are equal, so that twin numbers are at stake as well.
@@ -22,9 +25,17 @@ pub(crate) const COUNT: usize = 40;
 /// The mailboxes under test at a time.
 const WORLDS: usize = 3;
 
+/// How the maildrop is kept. Both stand at one path, whose kind decides (`format = "auto"`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Mbox,
+    Maildir,
+}
+
 /// One way to update.
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
+    pub(crate) kept: Kept,
     pub(crate) name: &'static str,
     pub(crate) deletes: fn(usize) -> bool,
     /// Whether a message is delivered during the session.
@@ -33,48 +44,149 @@ pub(crate) struct Case {
 
 /// The updates that issue from RFC 1939's DELE and QUIT: a new file, a shorter one, an empty one.
 pub(crate) const CASES: [Case; 12] = [
-    Case { name: "first", deletes: |number| number == 1, appended: false },
-    Case { name: "middle", deletes: |number| number == 20, appended: false },
-    Case { name: "last", deletes: |number| number == COUNT, appended: false },
-    Case { name: "every second", deletes: |number| number.is_multiple_of(2), appended: false },
-    Case { name: "all but one", deletes: |number| number != 33, appended: false },
-    Case { name: "all", deletes: |_| true, appended: false },
-    Case { name: "first, mail comes", deletes: |number| number == 1, appended: true },
-    Case { name: "middle, mail comes", deletes: |number| number == 20, appended: true },
-    Case { name: "last, mail comes", deletes: |number| number == COUNT, appended: true },
-    Case { name: "every second, mail comes", deletes: |number| number.is_multiple_of(2), appended: true },
-    Case { name: "all but one, mail comes", deletes: |number| number != 33, appended: true },
-    Case { name: "all, mail comes", deletes: |_| true, appended: true },
+    Case { kept: Kept::Mbox, name: "first", deletes: |number| number == 1, appended: false },
+    Case { kept: Kept::Mbox, name: "middle", deletes: |number| number == 20, appended: false },
+    Case { kept: Kept::Mbox, name: "last", deletes: |number| number == COUNT, appended: false },
+    Case {
+        kept: Kept::Mbox,
+        name: "every second",
+        deletes: |number| number.is_multiple_of(2),
+        appended: false,
+    },
+    Case { kept: Kept::Mbox, name: "all but one", deletes: |number| number != 33, appended: false },
+    Case { kept: Kept::Mbox, name: "all", deletes: |_| true, appended: false },
+    Case { kept: Kept::Mbox, name: "first, mail comes", deletes: |number| number == 1, appended: true },
+    Case { kept: Kept::Mbox, name: "middle, mail comes", deletes: |number| number == 20, appended: true },
+    Case { kept: Kept::Mbox, name: "last, mail comes", deletes: |number| number == COUNT, appended: true },
+    Case {
+        kept: Kept::Mbox,
+        name: "every second, mail comes",
+        deletes: |number| number.is_multiple_of(2),
+        appended: true,
+    },
+    Case {
+        kept: Kept::Mbox,
+        name: "all but one, mail comes",
+        deletes: |number| number != 33,
+        appended: true,
+    },
+    Case { kept: Kept::Mbox, name: "all, mail comes", deletes: |_| true, appended: true },
 ];
+
+/// The same updates of a Maildir.
+pub(crate) const MAILDIR_CASES: [Case; 12] = {
+    let mut cases = CASES;
+    let mut place = 0;
+    while place < cases.len() {
+        cases[place].kept = Kept::Maildir;
+        place += 1;
+    }
+    cases
+};
 
 /// The messages as they are stored.
 pub(crate) fn messages() -> Vec<Stored> {
     (1..=COUNT).map(|number| mail::message(if number == 20 || number == 33 { 7 } else { number })).collect()
 }
 
+/// A message by its number, as it is stored.
+pub(crate) fn message(number: usize) -> Stored {
+    mail::message(if number == 20 || number == 33 { 7 } else { number })
+}
+
+fn stored(numbers: &[usize]) -> Vec<Stored> {
+    numbers.iter().map(|number| message(*number)).collect()
+}
+
 impl Case {
+    /// The numbers of the messages before the update, or those behind it.
+    pub(crate) fn numbers(&self, made: bool) -> Vec<usize> {
+        let last = COUNT + usize::from(self.appended);
+        (1..=last).filter(|number| !made || !self.is_deleted(*number)).collect()
+    }
+
     /// The mailbox before the update.
     pub(crate) fn before(&self) -> Vec<Stored> {
-        let mut before = messages();
-        before.extend(self.appended.then(|| mail::message(COUNT + 1)));
-        before
+        stored(&self.numbers(false))
     }
 
     /// The mailbox behind it.
     pub(crate) fn after(&self) -> Vec<Stored> {
-        let numbered = (1..).zip(self.before());
-        numbered.filter(|(number, _)| !self.is_deleted(*number)).map(|(_, message)| message).collect()
+        stored(&self.numbers(true))
     }
 
-    fn is_deleted(&self, number: usize) -> bool {
+    pub(crate) fn is_deleted(&self, number: usize) -> bool {
         number <= COUNT && (self.deletes)(number)
+    }
+
+    /// Its name and format, for messages.
+    pub(crate) fn title(&self) -> String {
+        format!("{:?}, {}", self.kept, self.name)
+    }
+}
+
+/// Makes ann's maildrop, which was cleaned away.
+pub(crate) fn fill(world: &World, kept: Kept) {
+    if kept == Kept::Mbox {
+        return world.maildrop("ann", &mail::mbox(&messages()));
+    }
+    for folder in ["", "new", "cur", "tmp"] {
+        let path = world.mailbox("ann").join(folder);
+        make_directory(&path, 0o700);
+        chown(&path, Some(uid("ann")), Some(uid("ann"))).unwrap();
+    }
+    for number in 1..=COUNT {
+        put(world, number, if number % 2 == 0 { "cur" } else { "new" });
+    }
+}
+
+/// A message in a Maildir.
+fn put(world: &World, number: usize, folder: &str) {
+    let flags = if folder == "cur" { ":2,S" } else { "" };
+    let name = format!("{}.M1.host{flags}", 1000 + number);
+    put_as(world, number, &world.mailbox("ann").join(folder).join(name));
+}
+
+/// A message of a Maildir with this path: it comes through `tmp`, as from every program.
+pub(crate) fn put_as(world: &World, number: usize, path: &Path) {
+    let draft = world.mailbox("ann").join("tmp/draft");
+    fs::write(&draft, message(number)).unwrap();
+    chown(&draft, Some(uid("ann")), Some(uid("ann"))).unwrap();
+    fs::rename(draft, path).unwrap();
+}
+
+/// The files of a Maildir's messages by number, and the names in `new` and `cur`.
+fn in_maildir(world: &World) -> Vec<(usize, PathBuf)> {
+    let folders = ["new", "cur"].map(|folder| fs::read_dir(world.mailbox("ann").join(folder)).unwrap());
+    let paths = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
+    let number = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.split('.').next().unwrap().parse::<usize>().unwrap() - 1000
+    };
+    let mut found: Vec<_> = paths.map(|path| (number(&path), path)).collect();
+    found.sort();
+    // A message that was being moved when the power failed has two names, and is one.
+    found.dedup_by_key(|(_, path)| fs::metadata(path).unwrap().ino());
+    found
+}
+
+/// What is stored, in the form of an mbox.
+pub(crate) fn contents(world: &World, kept: Kept) -> Vec<u8> {
+    match kept {
+        Kept::Mbox => world.stored("ann"),
+        Kept::Maildir => {
+            let found: Vec<_> =
+                in_maildir(world).into_iter().map(|(_, path)| fs::read(path).unwrap()).collect();
+            mail::mbox(&found)
+        }
     }
 }
 
 /// Nothing of an earlier case is left.
 pub(crate) fn clean(world: &World) {
     for name in world.spool_names() {
-        fs::remove_file(world.spool.join(name)).unwrap();
+        let path = world.spool.join(name);
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
     }
     let state = state_directory();
     if state.exists() {
@@ -115,15 +227,21 @@ pub(crate) fn update_after(
     look: impl FnOnce(),
 ) -> (Option<String>, Traced) {
     clean(world);
-    world.maildrop("ann", &mail::mbox(&messages()));
+    fill(world, case.kept);
     let mut client = world.connect_under(&WRAPPER, &[]);
     client.log_in("ann");
+    if case.kept == Kept::Maildir {
+        // Those that were retrieved and not deleted move from `new` to `cur`.
+        for number in [5, 33] {
+            client.retrieve(number);
+        }
+    }
     let deleted: Vec<usize> = (1..=COUNT).filter(|number| case.is_deleted(*number)).collect();
     let commands: String = deleted.iter().map(|number| format!("DELE {number}\r\n")).collect();
     client.send(commands.as_bytes());
     deleted.iter().for_each(|_| assert!(client.line().starts_with("+OK")));
     if case.appended {
-        deliver(&world.mailbox("ann"), &mail::message(COUNT + 1));
+        deliver(world, case.kept, COUNT + 1);
     }
     let session = world.session(&client, "ann").pid;
     let tracer = Tracer::attach(&client, Some(session));
@@ -146,46 +264,74 @@ pub(crate) fn login(world: &World, plan: Plan) -> (Option<String>, Traced) {
 }
 
 /// Delivers as a program does that looks at the kernel's locks: it must have its lock at once, whoever was killed.
-pub(crate) fn deliver(mailbox: &Path, message: &Stored) {
-    let mut file = OpenOptions::new().read(true).append(true).open(mailbox).unwrap();
+pub(crate) fn deliver(world: &World, kept: Kept, number: usize) {
+    if kept == Kept::Maildir {
+        return put(world, number, "new");
+    }
+    let mut file = OpenOptions::new().read(true).append(true).open(world.mailbox("ann")).unwrap();
     let kind = i16::try_from(libc::F_WRLCK).unwrap();
     let whole = libc::flock { l_type: kind, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
     fcntl(&file, FcntlArg::F_OFD_SETLK(&whole)).expect("no lock outlives its process");
-    file.write_all(&mail::mbox(&[message])).unwrap();
+    file.write_all(&mail::mbox(&[message(number)])).unwrap();
 }
 
 /// Checks the maildrop as it is, delivers, logs in, and looks at every message. Whether the update was made.
 pub(crate) fn check(world: &World, case: &Case, ids: &[String], what: &str, reply: Option<&str>) -> bool {
+    let numbers = match case.kept {
+        Kept::Mbox => left_in_mbox(world, case, what, reply),
+        Kept::Maildir => left_in_maildir(world, case, what),
+    };
+    let made = numbers == case.numbers(true);
+    if let Some(reply) = reply {
+        let none = numbers == case.numbers(false);
+        let told = ["may be deleted already", "some deleted messages not removed"];
+        let told = reply.starts_with("+OK") || told.iter().any(|words| reply.contains(words));
+        assert!(none || told, "{what}: messages are gone, and the client hears {reply}");
+        assert!(made || !reply.starts_with("+OK"), "{what}: {reply}, and not all were deleted");
+    }
+    look_at_all(0, world, case.kept, ids, &numbers, what);
+    made
+}
+
+fn left_in_mbox(world: &World, case: &Case, what: &str, reply: Option<&str>) -> Vec<usize> {
     let stored = world.stored("ann");
     let made = stored == mail::mbox(&case.after());
     if !made {
         assert_same(&format!("{what}: neither new nor old, {reply:?}"), &stored, &mail::mbox(&case.before()));
     }
-    if let Some(reply) = reply {
-        let told = reply.starts_with("+OK") || reply.contains("may be deleted already");
-        assert!(!made || told, "{what}: the messages are gone, and the client hears {reply}");
-        assert!(made || !reply.starts_with("+OK"), "{what}: {reply}, and nothing was deleted");
-    }
-    look_at_all(0, world, case, ids, made, what);
-    made
+    case.numbers(made)
 }
 
-/// Delivers, logs in, and looks at every message of a mailbox that was or was not updated. Drafts of this many octets may stay.
-pub(crate) fn look_at_all(draft: u64, world: &World, case: &Case, ids: &[String], made: bool, what: &str) {
-    deliver(&world.mailbox("ann"), &mail::message(COUNT + 2));
-    let mut expected = if made { case.after() } else { case.before() };
-    expected.push(mail::message(COUNT + 2));
-    let deleted = |number: &usize| made && case.is_deleted(*number);
-    let ids: Vec<&String> = (1..).zip(ids).filter(|(number, _)| !deleted(number)).map(|(_, id)| id).collect();
-    look_through_but(draft, world, &expected, &ids, what);
+/// Each message is there once or, when it was deleted, not at all; the numbers of those that are.
+pub(crate) fn left_in_maildir(world: &World, case: &Case, what: &str) -> Vec<usize> {
+    let found = in_maildir(world);
+    for (number, path) in &found {
+        assert_same(&format!("{what}: {}", path.display()), &fs::read(path).unwrap(), &message(*number));
+    }
+    let numbers: Vec<usize> = found.into_iter().map(|(number, _)| number).collect();
+    let expected = |number: &usize| !case.is_deleted(*number) || numbers.binary_search(number).is_ok();
+    let expected: Vec<usize> = case.numbers(false).into_iter().filter(expected).collect();
+    assert_eq!(numbers, expected, "{what}: every message that was not deleted, once");
+    numbers
+}
+
+/// Delivers, logs in, and looks at every message: those with these numbers are there. Drafts of this many octets may stay.
+pub(crate) fn look_at_all(
+    draft: u64,
+    world: &World,
+    kept: Kept,
+    ids: &[String],
+    numbers: &[usize],
+    what: &str,
+) {
+    deliver(world, kept, COUNT + 2);
+    let expected = stored(&[numbers, &[COUNT + 2]].concat());
+    let ids: Vec<&String> = numbers.iter().filter_map(|number| ids.get(number - 1)).collect();
+    look_through(draft, world, kept, &expected, &ids, what);
 }
 
 /// Logs in: these messages are there, the first of them with these unique ids; deletes one, and leaves nothing behind.
-pub(crate) fn look_through(world: &World, expected: &[Stored], ids: &[&String], what: &str) {
-    look_through_but(0, world, expected, ids, what);
-}
-
-fn look_through_but(draft: u64, world: &World, expected: &[Stored], ids: &[&String], what: &str) {
+fn look_through(draft: u64, world: &World, kept: Kept, expected: &[Stored], ids: &[&String], what: &str) {
     let mut client = world.connect();
     let reply = client.login("ann", PASSWORD);
     assert!(reply.starts_with("+OK"), "{what}: the next login: {reply}");
@@ -207,7 +353,7 @@ fn look_through_but(draft: u64, world: &World, expected: &[Stored], ids: &[&Stri
     client.server_ends();
     assert_same(
         &format!("{what}: behind the next update"),
-        &world.stored("ann"),
+        &contents(world, kept),
         &mail::mbox(&expected[1..]),
     );
     let drafts = |name: &String| {
