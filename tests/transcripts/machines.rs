@@ -41,6 +41,7 @@ impl Machines {
             plaintext_allowed: !has("encrypted-only"),
             xlst: !has("no-xlst"),
             xmit: !has("no-xmit"),
+            tls: authorization::Tls::default(),
         };
         Self { maildrop: identify(&fixture.messages), setup }
     }
@@ -147,6 +148,7 @@ impl Connection<'_> {
                 write_lines(&lines, &mut self.out);
             }
             Before::Close(reply) => return reply.write_to(&mut self.out),
+            Before::StartTls(_) => unreachable!("these machines have no certificate"),
             Before::Verify(login) => {
                 if is_right(&login) {
                     return self.welcome();
@@ -170,7 +172,7 @@ impl Connection<'_> {
             host: HOST.to_owned(),
             count: u32::try_from(messages.len()).unwrap(),
             octets: messages.iter().map(|message| octets(&message.stored)).sum(),
-            offer: Offer { plaintext_allowed, xlst, xmit, shy },
+            offer: Offer { plaintext_allowed, xlst, xmit, shy, stls: false },
         });
         machine.welcome().write_to(&mut self.out);
         self.state = State::After(Box::new(machine));

@@ -7,11 +7,14 @@ use crate::log::SessionId;
 use crate::protocol::line::{COMMAND_LIMIT, Lines};
 use crate::protocol::listing;
 use crate::protocol::reply::Reply;
+use crate::protocol::sasl::TlsFacts;
 use crate::session::authorization::{Authorization, Effect, Login, incorrect};
 use crate::sys::socket::Peer;
 use crate::sys::{clock, socket};
 use crate::transport::output::Output;
-use crate::transport::stream::Stream;
+use crate::transport::relay::Relay;
+use crate::transport::stream::{Endpoint, Handover, Stream};
+use crate::transport::tls::{Facts, Tls};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -42,6 +45,10 @@ pub(crate) struct Times {
 enum Phase {
     /// Commands.
     Talking,
+    /// The reply to STLS to leave, before TLS begins.
+    Securing,
+    /// The handshake of TLS.
+    Shaking,
     /// The verdict on a login.
     Verifying { attempt: OwnedFd, since: Instant, user: String },
     /// The moment at which a refusal leaves.
@@ -68,6 +75,8 @@ pub(crate) enum Next {
     Again,
     /// Have these credentials verified.
     Verify(Login),
+    /// Begin TLS.
+    Secure,
     /// Hand the client over.
     HandOver,
     /// Forget it.
@@ -79,8 +88,12 @@ pub(crate) struct Connection {
     pub(crate) session: SessionId,
     pub(crate) peer: Peer,
     pub(crate) began: Instant,
-    stream: Box<dyn Stream>,
+    stream: Endpoint,
     machine: Authorization,
+    /// What the handshake of TLS has brought about.
+    facts: Option<Facts>,
+    /// Why it failed.
+    failure: Option<String>,
     lines: Lines,
     output: Output,
     phase: Phase,
@@ -88,17 +101,19 @@ pub(crate) struct Connection {
     times: Times,
     /// Lines for debugging, when wanted.
     spoken: Option<Vec<String>>,
+    greeted: bool,
 }
 
 impl Connection {
-    /// A connection that begins with the greeting.
+    /// A connection that begins with the greeting, or with TLS and then the greeting.
     pub(crate) fn new(
-        stream: Box<dyn Stream>,
+        stream: Endpoint,
         peer: Peer,
         session: SessionId,
         machine: Authorization,
         times: Times,
         debug: bool,
+        tls: Option<Tls>,
     ) -> Self {
         let now = clock::now();
         let mut connection = Self {
@@ -107,16 +122,39 @@ impl Connection {
             began: now,
             stream,
             machine,
+            facts: None,
+            failure: None,
             lines: Lines::new(),
             output: Output::default(),
             phase: Phase::Talking,
             commanded: now,
             times,
             spoken: debug.then(Vec::new),
+            greeted: false,
         };
-        let greeting = connection.machine.greeting();
-        connection.say(&greeting);
+        match tls {
+            Some(tls) => connection.begin_tls(tls),
+            None => connection.greet(),
+        }
         connection
+    }
+
+    fn greet(&mut self) {
+        self.greeted = true;
+        let greeting = self.machine.greeting();
+        self.say(&greeting);
+    }
+
+    /// Goes on with TLS, from its handshake.
+    pub(crate) fn begin_tls(&mut self, tls: Tls) {
+        self.stream.secure(tls);
+        self.phase = Phase::Shaking;
+    }
+
+    /// TLS cannot begin: the client, which has been told that it would, is sent away.
+    pub(crate) fn cannot_begin_tls(&mut self) {
+        self.phase =
+            Phase::Closing { finished: false, until: clock::now() + LINGER, why: Departure::Handshake };
     }
 
     /// Goes on as far as it can without waiting, but not for longer than one turn: a client that never pauses must not keep
@@ -135,13 +173,20 @@ impl Connection {
                     None => continue,
                 }
             }
-            if self.output.flush(self.stream.as_mut()).is_err() {
-                return Next::Gone(Departure::Dropped);
+            if matches!(self.phase, Phase::Shaking) {
+                match self.shake_hands() {
+                    Some(next) => return next,
+                    None => continue,
+                }
             }
-            if !self.output.is_empty() {
-                return Next::Wait;
+            match self.output.flush(&mut self.stream).and_then(|_| self.stream.has_unsent()) {
+                Err(_) => return Next::Gone(Departure::Dropped),
+                Ok(unsent) if unsent || !self.output.is_empty() => return Next::Wait,
+                Ok(_) => {}
             }
             match self.phase {
+                Phase::Securing => return Next::Secure,
+                Phase::Shaking => {}
                 Phase::Leaving { .. } => return Next::HandOver,
                 Phase::Closing { .. } => return self.linger(),
                 Phase::Verifying { .. } | Phase::Delayed { .. } => return Next::Wait,
@@ -174,9 +219,46 @@ impl Connection {
                 let why = if reply.is_ok() { Departure::Quit } else { Departure::Expelled };
                 self.close_with(&reply, why);
             }
+            Effect::StartTls(reply) => self.prepare_tls(&reply),
             Effect::Verify(login) => return Some(Some(login)),
         }
         Some(None)
+    }
+
+    /// What came behind STLS came in the clear, perhaps from somebody on the way: it is not for the encrypted connection.
+    fn prepare_tls(&mut self, reply: &Reply) {
+        self.say(reply);
+        self.lines = Lines::new();
+        self.phase = Phase::Securing;
+    }
+
+    /// Goes on with the handshake: none when it is done.
+    fn shake_hands(&mut self) -> Option<Next> {
+        match self.stream.handshake() {
+            Ok(facts) => {
+                if let Some(facts) = &facts {
+                    self.machine.secured(TlsFacts {
+                        version: facts.version.to_owned(),
+                        exporter: facts.exporter,
+                        end_point: facts.end_point.clone(),
+                        client_name: facts.client_name.clone(),
+                    });
+                }
+                self.facts = facts;
+                self.phase = Phase::Talking;
+                self.commanded = clock::now();
+                if !self.greeted {
+                    self.greet();
+                }
+                None
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(Next::Wait),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.failure = Some(error.to_string());
+                Some(Next::Gone(Departure::Handshake))
+            }
+            Err(_) => Some(Next::Gone(Departure::Dropped)),
+        }
     }
 
     fn receive(&mut self) -> io::Result<usize> {
@@ -267,7 +349,7 @@ impl Connection {
     /// When something has to happen even if nobody sends anything.
     pub(crate) fn deadline(&self) -> Instant {
         match &self.phase {
-            Phase::Talking | Phase::Leaving { .. } => {
+            Phase::Talking | Phase::Securing | Phase::Shaking | Phase::Leaving { .. } => {
                 (self.began + self.times.login).min(self.commanded + self.times.idle)
             }
             Phase::Verifying { since, .. } => *since + self.times.verdict,
@@ -277,11 +359,14 @@ impl Connection {
 
     /// Whether it waits for nothing but its client.
     pub(crate) const fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Talking)
+        matches!(self.phase, Phase::Talking | Phase::Securing | Phase::Shaking)
     }
 
-    /// Says why and closes.
+    /// Says why and closes. In a handshake there is nothing that could be said.
     pub(crate) fn send_away(&mut self, why: &str) -> Next {
+        if matches!(self.phase, Phase::Shaking) {
+            return Next::Gone(Departure::Expelled);
+        }
         self.close_with(&Reply::err_text(why.to_owned()), Departure::Expelled);
         self.advance()
     }
@@ -290,9 +375,9 @@ impl Connection {
     pub(crate) fn expire(&mut self) -> Next {
         match std::mem::replace(&mut self.phase, Phase::Talking) {
             // RFC 1939, section 3: the connection is closed without a response.
-            Phase::Talking | Phase::Leaving { .. } => {
+            Phase::Talking | Phase::Securing | Phase::Shaking | Phase::Leaving { .. } => {
                 // What was said before is sent as far as the client takes it.
-                let _ = self.output.flush(self.stream.as_mut());
+                let _ = self.output.flush(&mut self.stream);
                 Next::Gone(Departure::TimedOut)
             }
             Phase::Closing { why, .. } => Next::Gone(why),
@@ -315,20 +400,35 @@ impl Connection {
             Refusal::Wrong(user) => match self.machine.refused(incorrect(&user)) {
                 Effect::Close(reply) => self.close_with(&reply, Departure::Expelled),
                 Effect::Reply(reply) => self.say(&reply),
-                Effect::Lines(..) | Effect::Verify(_) => {}
+                Effect::Lines(..) | Effect::StartTls(_) | Effect::Verify(_) => {}
             },
         }
     }
 
-    /// Gives the client away: its descriptor and what was read but not parsed go over the attempt's socket.
+    /// Gives the client away: a descriptor and what was read but not parsed go over the attempt's socket. With TLS the
+    /// descriptor is one end of a pair, and what lies between it and the client is left.
     ///
     /// # Errors
-    /// The verifier is gone.
-    pub(crate) fn hand_over(mut self) -> io::Result<()> {
-        let Phase::Leaving { attempt } = self.phase else { return Ok(()) };
+    /// The verifier is gone, or no descriptor is left.
+    pub(crate) fn hand_over(mut self, patience: Duration) -> io::Result<Option<Relay>> {
+        let Phase::Leaving { attempt } = self.phase else { return Ok(None) };
         let unread = Attempt::Client(self.lines.take_rest());
-        let client = self.stream.into_session_end();
-        socket::send(&attempt, &unread.to_bytes(), &[client.as_fd()], true)
+        let (client, relay) = match self.stream.hand_over(patience)? {
+            Handover::Socket(client) => (client, None),
+            Handover::Relayed(session, relay) => (session, Some(relay)),
+        };
+        socket::send(&attempt, &unread.to_bytes(), &[client.as_fd()], true)?;
+        Ok(relay)
+    }
+
+    /// Whether all goes through TLS.
+    pub(crate) const fn facts(&self) -> Option<&Facts> {
+        self.facts.as_ref()
+    }
+
+    /// Why the handshake failed.
+    pub(crate) fn take_failure(&mut self) -> Option<String> {
+        self.failure.take()
     }
 
     /// The machine, for what it remembers of the client.

@@ -67,15 +67,21 @@ impl Surroundings<'_> {
         }
     }
 
-    /// Whether a client may send a password in the clear.
-    pub(crate) fn plaintext_allowed(&self, peer: &Peer) -> bool {
-        self.config.auth.plaintext == Plaintext::Always || peer.is_local()
+    /// Whether a client may send a password as it is over a connection that is encrypted or not.
+    pub(crate) fn plaintext_allowed(&self, peer: &Peer, encrypted: bool) -> bool {
+        match self.config.auth.plaintext {
+            Plaintext::Always => true,
+            Plaintext::TlsOrLoopback => encrypted || peer.is_local(),
+            Plaintext::Tls => encrypted,
+            Plaintext::Never => false,
+        }
     }
 
-    /// What CAPA announces to a client, before and after login.
-    pub(crate) fn offer(&self, peer: &Peer) -> Offer {
+    /// What CAPA announces to a client after login.
+    pub(crate) fn offer(&self, peer: &Peer, encrypted: bool) -> Offer {
         Offer {
-            plaintext_allowed: self.plaintext_allowed(peer),
+            stls: false,
+            plaintext_allowed: self.plaintext_allowed(peer, encrypted),
             xlst: self.config.xtnd.xlst,
             xmit: self.config.xtnd.xmit,
             shy: self.config.shy,

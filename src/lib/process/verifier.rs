@@ -40,13 +40,14 @@ pub(crate) fn run(attempt: &OwnedFd, id: SessionId, peer: Peer, surroundings: &S
     memory::overwrite_freed(true);
     let Ok((Attempt::Credentials(credentials), None)) = hear(attempt) else { return 76 };
     let (mechanism, tls) = (credentials.mechanism, credentials.encryption.version.clone());
+    let encrypted = !tls.is_empty();
     let verdict = verify(credentials, surroundings);
     memory::wipe_stack();
     match verdict {
         Ok(account) => match enter(&account, id, &peer, mechanism, tls, surroundings) {
             Ok((maildrop, lock)) => {
                 let user = account.name;
-                serve(attempt, Entry { user, id, peer, maildrop, lock }, surroundings)
+                serve(attempt, Entry { user, id, peer, encrypted, maildrop, lock }, surroundings)
             }
             Err(error) => unavailable(attempt, error, false, surroundings),
         },
@@ -129,12 +130,13 @@ struct Entry {
     user: String,
     id: SessionId,
     peer: Peer,
+    encrypted: bool,
     maildrop: Box<dyn Maildrop>,
     lock: File,
 }
 
 fn serve(attempt: &OwnedFd, entry: Entry, surroundings: &Surroundings<'_>) -> u8 {
-    let Entry { user, id, peer, maildrop, lock } = entry;
+    let Entry { user, id, peer, encrypted, maildrop, lock } = entry;
     say(attempt, &Answer::Ready);
     let client = match hear(attempt) {
         Ok((Attempt::Client(unread), Some(client))) => Plain::new(client).ok().map(|stream| (stream, unread)),
@@ -143,7 +145,7 @@ fn serve(attempt: &OwnedFd, entry: Entry, surroundings: &Surroundings<'_>) -> u8
     surroundings.tell(&Notice::Begun);
     let report = match client {
         Some((stream, unread)) => {
-            let offer = surroundings.offer(&peer);
+            let offer = surroundings.offer(&peer, encrypted);
             let visitor = Visitor { user, id, stream: Box::new(stream), unread, offer, lock };
             session::serve(visitor, maildrop, surroundings)
         }

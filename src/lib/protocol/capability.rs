@@ -13,16 +13,21 @@ pub struct Offer {
     pub xmit: bool,
     /// Product and version are hidden.
     pub shy: bool,
+    /// STLS can be used now: before login, on a connection in the clear (RFC 2595, section 4).
+    pub stls: bool,
 }
 
-/// The answer's lines, without CRLF and without the final `.` line. They are the same before and after login:
-/// RFC 2449, section 6 allows no difference for any of these, and some clients ask only once for UIDL.
+/// The answer's lines, without CRLF and without the final `.` line. But for STLS they are the same before and after
+/// login: RFC 2449, section 6 allows no difference for any of these, and some clients ask only once for UIDL.
 pub fn lines(offer: &Offer) -> Vec<String> {
     let mut lines = vec!["TOP".to_owned()];
     if offer.plaintext_allowed {
         lines.push("USER".to_owned());
     }
     lines.extend(["PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER", "UIDL"].map(str::to_owned));
+    if offer.stls {
+        lines.push("STLS".to_owned());
+    }
     if !offer.shy {
         lines.push(format!("IMPLEMENTATION poptools-{VERSION}"));
     }
@@ -41,7 +46,7 @@ fn extensions(offer: &Offer) -> Option<String> {
 mod tests {
     use super::*;
 
-    const ALL: Offer = Offer { plaintext_allowed: true, xlst: true, xmit: true, shy: false };
+    const ALL: Offer = Offer { plaintext_allowed: true, xlst: true, xmit: true, shy: false, stls: false };
 
     /// RFC 2449, section 6; RFC 3206, section 6.
     #[test]
@@ -64,10 +69,18 @@ mod tests {
     /// RFC 2449, section 6.2 (USER), section 6.9 (IMPLEMENTATION); design, section 3.
     #[test]
     fn what_is_off_is_not_announced() {
-        let none = lines(&Offer { plaintext_allowed: false, xlst: false, xmit: false, shy: true });
+        let none =
+            lines(&Offer { plaintext_allowed: false, xlst: false, xmit: false, shy: true, stls: false });
         assert_eq!(none, ["TOP", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER", "UIDL"]);
         assert!(lines(&Offer { xmit: false, ..ALL }).contains(&"X-XTND XLST".to_owned()));
         assert!(lines(&Offer { xlst: false, ..ALL }).contains(&"X-XTND XMIT".to_owned()));
+    }
+
+    /// RFC 2595, section 4.
+    #[test]
+    fn stls_is_announced_where_it_can_be_used() {
+        assert!(lines(&Offer { stls: true, ..ALL }).contains(&"STLS".to_owned()));
+        assert!(!lines(&ALL).contains(&"STLS".to_owned()));
     }
 
     /// RFC 2449, section 4: a capability line has at most 512 octets with CRLF.

@@ -11,6 +11,7 @@ pub mod listing;
 pub mod multiline;
 pub mod name;
 pub mod reply;
+pub mod sasl;
 pub mod unstuff;
 
 use std::num::NonZeroU32;

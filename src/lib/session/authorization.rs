@@ -7,6 +7,7 @@ use crate::protocol::greeting;
 use crate::protocol::line::Line;
 use crate::protocol::name::UserName;
 use crate::protocol::reply::{Code, Reply, shown};
+use crate::protocol::sasl::TlsFacts;
 use crate::secret::Secret;
 
 /// Syntax errors, unknown commands and over-long lines before login; with the last one the connection closes.
@@ -34,6 +35,19 @@ pub struct Setup {
     pub xlst: bool,
     /// XTND XMIT is switched on.
     pub xmit: bool,
+    /// What there is of TLS.
+    pub tls: Tls,
+}
+
+/// TLS, as far as the machine has to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// STLS can be used (RFC 2595, section 4).
+    pub offered: bool,
+    /// Passwords may be sent as they are once the connection is encrypted.
+    pub plaintext_allowed: bool,
+    /// The facts of an encrypted connection; none in the clear.
+    pub facts: Option<Box<TlsFacts>>,
 }
 
 /// What the driver has to do.
@@ -46,6 +60,9 @@ pub enum Effect {
     /// Check the login. Parse nothing more until the verdict is there: yes hands the connection over, no calls
     /// [`Authorization::refused`].
     Verify(Login),
+    /// Send it, forget what was received behind the command, and begin TLS; when its handshake is done, call
+    /// [`Authorization::secured`]. Parse nothing before.
+    StartTls(Reply),
     /// Send it and close the connection.
     Close(Reply),
 }
@@ -129,6 +146,19 @@ impl Authorization {
         self.setup.plaintext_allowed
     }
 
+    /// The connection is encrypted from now on. What the client said before is forgotten, since somebody else may have said it
+    /// (RFC 2595, section 4).
+    pub fn secured(&mut self, facts: TlsFacts) {
+        self.user = None;
+        self.setup.plaintext_allowed = self.setup.tls.plaintext_allowed;
+        self.setup.tls = Tls { offered: false, facts: Some(Box::new(facts)), ..self.setup.tls };
+    }
+
+    /// The facts of an encrypted connection; none in the clear.
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.setup.tls.facts.as_deref()
+    }
+
     /// The verdict was no, or could not be found: back to the beginning, with this reply.
     pub fn refused(&mut self, reply: Reply) -> Effect {
         self.user = None;
@@ -151,7 +181,7 @@ impl Authorization {
             }
             Command::Quit => return Effect::Close(greeting::farewell(&self.setup.host)),
             Command::Auth { .. } => not_supported("AUTH"),
-            Command::Stls => not_supported("STLS"),
+            Command::Stls => return self.stls(),
             Command::Utf8 => not_supported("UTF8"),
             Command::Lang(_) => not_supported("LANG"),
             Command::Stat
@@ -168,11 +198,19 @@ impl Authorization {
         })
     }
 
+    fn stls(&self) -> Effect {
+        match self.setup.tls {
+            Tls { facts: Some(_), .. } => Effect::Reply(Reply::err("The connection is encrypted already.")),
+            Tls { offered: false, .. } => Effect::Reply(not_supported("STLS")),
+            _ => Effect::StartTls(Reply::ok("Begin TLS negotiation.")),
+        }
+    }
+
     fn user(&mut self, name: &[u8]) -> Reply {
         let shown = shown(name);
         self.probed = Some(shown.clone());
         if !self.setup.plaintext_allowed {
-            return plaintext_refused();
+            return self.plaintext_refused();
         }
         let reply = Reply::ok(format!("Password required for {shown}."));
         self.user = Some((shown, UserName::parse(name)));
@@ -181,7 +219,7 @@ impl Authorization {
 
     fn pass(&mut self, user: Option<(String, Option<UserName>)>, password: &[u8]) -> Effect {
         if !self.setup.plaintext_allowed {
-            return Effect::Reply(plaintext_refused());
+            return Effect::Reply(self.plaintext_refused());
         }
         match user {
             Some((shown, user)) => {
@@ -214,13 +252,20 @@ impl Authorization {
 
     fn offer(&self) -> Offer {
         let Setup { plaintext_allowed, xlst, xmit, shy, .. } = self.setup;
-        Offer { plaintext_allowed, xlst, xmit, shy }
+        Offer { plaintext_allowed, xlst, xmit, shy, stls: self.setup.tls.offered }
     }
-}
 
-/// RFC 3206, section 4: `[SYS/PERM]`, since the client cannot mend it by trying again.
-fn plaintext_refused() -> Reply {
-    Reply::coded(Code::SysPerm, "Passwords are not accepted over this connection, which is not encrypted.")
+    /// RFC 3206, section 4: `[SYS/PERM]`, since the client cannot mend it by trying again.
+    fn plaintext_refused(&self) -> Reply {
+        let text = match &self.setup.tls {
+            Tls { facts: Some(_), .. } => "Passwords are not accepted by this server, use another mechanism.",
+            Tls { offered: true, plaintext_allowed: true, .. } => {
+                "Passwords are not accepted over this connection, which is not encrypted: use STLS first."
+            }
+            _ => "Passwords are not accepted over this connection, which is not encrypted.",
+        };
+        Reply::coded(Code::SysPerm, text)
+    }
 }
 
 #[cfg(test)]

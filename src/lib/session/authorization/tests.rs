@@ -2,7 +2,15 @@ use super::*;
 
 fn setup() -> Setup {
     let host = "mx.example".to_owned();
-    Setup { host, shy: false, challenge: None, plaintext_allowed: true, xlst: true, xmit: true }
+    Setup {
+        host,
+        shy: false,
+        challenge: None,
+        plaintext_allowed: true,
+        xlst: true,
+        xmit: true,
+        tls: Tls::default(),
+    }
 }
 
 fn machine() -> Authorization {
@@ -172,4 +180,49 @@ fn commands_of_the_other_state() {
 fn quit_before_login_closes() {
     let farewell = Reply::ok("Pop server at mx.example signing off.");
     assert_eq!(say(&mut machine(), "QUIT"), Effect::Close(farewell));
+}
+
+fn with_tls(plaintext_allowed: bool, over_tls: bool) -> Authorization {
+    let tls = Tls { offered: true, plaintext_allowed: over_tls, facts: None };
+    Authorization::new(Setup { plaintext_allowed, tls, ..setup() })
+}
+
+fn facts() -> TlsFacts {
+    TlsFacts { version: "TLSv1.3".to_owned(), ..TlsFacts::default() }
+}
+
+fn announces(machine: &mut Authorization, capability: &str) -> bool {
+    match say(machine, "CAPA") {
+        Effect::Lines(_, lines) => lines.contains(&capability.to_owned()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// RFC 2595, section 4: what was known before is discarded, and STLS is not possible any more.
+#[test]
+fn stls_forgets_what_was_said_before() {
+    let mut machine = with_tls(true, true);
+    assert!(announces(&mut machine, "STLS"));
+    reply(&mut machine, "USER ann");
+    assert!(matches!(say(&mut machine, "STLS"), Effect::StartTls(reply) if reply.is_ok()));
+    machine.secured(facts());
+    assert!(!reply(&mut machine, "PASS secret").is_ok(), "the name was given in the clear");
+    assert!(!announces(&mut machine, "STLS"));
+    assert_eq!(reply(&mut machine, "STLS"), Reply::err("The connection is encrypted already."));
+}
+
+/// Design, section 5, and section 7: `plaintext = "tls"` and `"never"`.
+#[test]
+fn passwords_wait_for_encryption() {
+    let mut machine = with_tls(false, true);
+    assert!(reply(&mut machine, "USER ann").text().ends_with("use STLS first."));
+    assert!(!announces(&mut machine, "USER"));
+    machine.secured(facts());
+    assert!(announces(&mut machine, "USER"));
+    assert!(reply(&mut machine, "USER ann").is_ok());
+    let mut never = with_tls(false, false);
+    assert!(!reply(&mut never, "USER ann").text().contains("STLS"), "it would not help");
+    never.secured(facts());
+    assert!(reply(&mut never, "USER ann").text().ends_with("use another mechanism."));
+    assert!(!announces(&mut never, "USER"));
 }

@@ -2,7 +2,7 @@ use super::*;
 
 /// Three messages of 100, 200 and 300 octets.
 fn session() -> Transaction {
-    with(Offer { plaintext_allowed: true, xlst: true, xmit: true, shy: false })
+    with(Offer { plaintext_allowed: true, xlst: true, xmit: true, shy: false, stls: false })
 }
 
 fn with(offer: Offer) -> Transaction {
@@ -170,7 +170,7 @@ fn extensions_can_be_switched_off() {
     assert_eq!(say(&mut on, "XTND XMIT"), Effect::Receive);
     let Effect::Capabilities(_, lines) = say(&mut on, "CAPA") else { panic!("CAPA") };
     assert!(lines.contains(&"UIDL".to_owned()) && lines.contains(&"X-XTND XLST XMIT".to_owned()));
-    let mut off = with(Offer { plaintext_allowed: true, xlst: false, xmit: false, shy: false });
+    let mut off = with(Offer { plaintext_allowed: true, xlst: false, xmit: false, shy: false, stls: false });
     assert_eq!(reply(&mut off, "XTND XMIT"), Reply::err("XTND XMIT is switched off here."));
     assert_eq!(reply(&mut off, "XTND XLST Subject"), Reply::err("XTND XLST is switched off here."));
     let Effect::Capabilities(_, lines) = say(&mut off, "CAPA") else { panic!("CAPA") };

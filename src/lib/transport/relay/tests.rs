@@ -1,0 +1,1 @@
+//! What a relay does with what it gets.
