@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion, version};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -278,14 +278,5 @@ impl Secure {
     /// Ends the connection without the farewell of TLS.
     pub(crate) fn cut(self) {
         let _ = self.socket().shutdown(Shutdown::Both);
-    }
-
-    /// Whether the connection is at its end, and not an orderly one.
-    pub(crate) fn is_cut(&mut self) -> bool {
-        let mut rest = Vec::new();
-        match self.stream.read_to_end(&mut rest) {
-            Ok(_) => false,
-            Err(why) => matches!(why.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset),
-        }
     }
 }

@@ -83,9 +83,10 @@ impl Relay {
         }
     }
 
-    /// When something has to happen even if nothing becomes ready.
+    /// When something has to happen even if nothing becomes ready. A session feels through the pair that its client takes nothing, and
+    /// its own deadline comes first, so that the log says how it ended.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let stuck = self.stuck_since.map(|since| since + self.patience);
+        let stuck = self.stuck_since.map(|since| since + self.patience + LINGER);
         stuck.or_else(|| self.finished.map(|time| time + LINGER))
     }
 
