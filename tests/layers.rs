@@ -27,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "sys",
         ],
     ),
+    ("fuzzing", &["maildrop", "protocol", "sys"]),
     ("cli", &["ui", "config", "error"]),
     ("ui", &["error", "secret"]),
     (

@@ -66,6 +66,10 @@ fn five_hundred_wrong_passwords_hold_up_nobody() {
             World::setup().user("ann", YESCRYPT).user("bob", YESCRYPT).config(MANY_PER_ADDRESS).start();
         world.maildrop("bob", &mail::mbox(&mail::messages(1)));
         let site = Site::start(&world);
+        let began = Instant::now();
+        site.log_in("bob").quit();
+        // 3 s where a login alone takes less than 150 ms; a machine that is busy with other things is given as much more.
+        let limit = Duration::from_secs(3).max(began.elapsed() * 20);
         let before = memory(&site);
         // Half of them from the address that bob uses, the others from twenty more.
         let address = |number: u8| if number.is_multiple_of(2) { 1 } else { 2 + number / 2 % 20 };
@@ -96,7 +100,7 @@ fn five_hundred_wrong_passwords_hold_up_nobody() {
         });
         let slowest = times.iter().max().unwrap();
         eprintln!(
-            "{} right logins meanwhile, the slowest {slowest:?}; {most:?}; before: {before:?}",
+            "{} right logins meanwhile, the slowest {slowest:?} of {limit:?}; {most:?}; before: {before:?}",
             times.len()
         );
         for reply in &replies {
@@ -106,7 +110,7 @@ fn five_hundred_wrong_passwords_hold_up_nobody() {
             );
         }
         assert!(times.len() >= 3, "guesses were still being checked");
-        assert!(*slowest <= Duration::from_secs(3), "issue: a right login of another user takes {slowest:?}");
+        assert!(*slowest <= limit, "a right login of another user takes {slowest:?}, {limit:?} is the limit");
         // Design, section 2: max_verifications is 2 per core, of 18 MB each; bob has a session at work, its spool helper, and one or
         // two before it that wait for their client to close.
         assert!(most.processes <= 1 + cores() + 2 * cores() + 4, "{most:?}");

@@ -3,6 +3,9 @@
 
 #![deny(unsafe_code)]
 
+#[doc(hidden)]
+pub mod fuzzing;
+
 // Programs: wiring.
 mod app;
 mod cli;

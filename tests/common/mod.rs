@@ -6,7 +6,7 @@
 //! test fail that would skip itself.
 
 // Each test binary uses a part of this module, and a helper's failure is the failure of the test that called it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 pub(crate) mod client;

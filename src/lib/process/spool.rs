@@ -12,7 +12,7 @@ use super::role::Surroundings;
 use crate::config::{Config, Lock, Sandbox};
 use crate::error::{Error, Kind, Result};
 use crate::maildrop::mbox::local::{Local, LockSet};
-use crate::maildrop::mbox::spool::{Locked, Purpose, Replaced, Spool};
+use crate::maildrop::mbox::spool::{Locked, Purpose, Replaced, Spool, UNCERTAIN};
 use crate::sys::directory::Directory;
 use crate::sys::file::{Identity, Stamp};
 use crate::sys::privileges::{self, Ids};
@@ -85,7 +85,8 @@ pub(crate) fn run(session: &OwnedFd, admitted: &Admitted, surroundings: &Surroun
         Err(error) => {
             let status = error.exit_status();
             if receive::<Request>(session, PATIENCE).is_ok() {
-                answer(session, &Response::Failed(error), None);
+                // This process ends in any case.
+                let _ = answer(session, &Response::Failed(error), None);
             }
             status
         }
@@ -118,7 +119,9 @@ fn enter(admitted: &Admitted, config: &Config) -> Result<Local> {
 fn serve(session: &OwnedFd, local: &mut Local, touch: Duration) {
     loop {
         match receive::<Request>(session, touch) {
-            Ok(Some((request, _))) => obey(session, local, request),
+            // A session that does not hear the answer must not wait for it: it sees the end of this helper.
+            Ok(Some((request, _))) if !obey(session, local, request) => break,
+            Ok(Some(_)) => {}
             Ok(None) => local.touch(),
             Err(_) => break,
         }
@@ -132,7 +135,8 @@ fn watch(local: &mut Local, surroundings: &Surroundings<'_>) {
     }
 }
 
-fn obey(session: &OwnedFd, local: &mut Local, request: Request) {
+/// Whether the session has its answer.
+fn obey(session: &OwnedFd, local: &mut Local, request: Request) -> bool {
     let response = match request {
         Request::Lock(purpose) => local.lock(purpose).map(|locked| match locked {
             Some(locked) => (Response::Locked(locked.notes), Some(OwnedFd::from(locked.file))),
@@ -148,9 +152,8 @@ fn obey(session: &OwnedFd, local: &mut Local, request: Request) {
     }
 }
 
-fn answer(session: &OwnedFd, response: &Response, file: Option<BorrowedFd<'_>>) {
-    // A session that is gone is noticed at the next message.
-    let _ = socket::send(session, &response.to_bytes(), file.as_slice(), true);
+fn answer(session: &OwnedFd, response: &Response, file: Option<BorrowedFd<'_>>) -> bool {
+    socket::send(session, &response.to_bytes(), file.as_slice(), true).is_ok()
 }
 
 /// The session's part: `Spool` by messages. Each locked operation has a helper of its own.
@@ -169,11 +172,34 @@ impl Remote {
         Ok(Self { control, helper: None })
     }
 
+    /// Asks a new helper for the locks; an error means that there is no answer.
+    fn lock_once(&mut self, purpose: Purpose) -> Result<(Response, Option<File>)> {
+        let (here, there) = socket::pair().map_err(gone)?;
+        socket::send(&self.control, &Notice::Spool.to_bytes(), &[there.as_fd()], true).map_err(gone)?;
+        drop(there);
+        self.helper = Some(here);
+        self.request(Request::Lock(purpose))?;
+        self.response()
+    }
+
     fn ask(&mut self, request: Request) -> Result<(Response, Option<File>)> {
-        let helper = self.helper.as_ref().ok_or_else(|| gone(io::ErrorKind::NotConnected.into()))?;
-        socket::send(helper, &request.to_bytes(), &[], true).map_err(gone)?;
-        match receive::<Response>(helper, PATIENCE).map_err(gone)? {
-            Some((Response::Failed(error), _)) => Err(error),
+        self.request(request)?;
+        match self.response()? {
+            (Response::Failed(error), _) => Err(error),
+            answered => Ok(answered),
+        }
+    }
+
+    fn helper(&self) -> Result<&OwnedFd> {
+        self.helper.as_ref().ok_or_else(|| gone(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn request(&self, request: Request) -> Result<()> {
+        socket::send(self.helper()?, &request.to_bytes(), &[], true).map_err(gone)
+    }
+
+    fn response(&self) -> Result<(Response, Option<File>)> {
+        match receive::<Response>(self.helper()?, PATIENCE).map_err(gone)? {
             Some((response, file)) => Ok((response, file.map(File::from))),
             None => Err(gone(io::ErrorKind::TimedOut.into())),
         }
@@ -182,13 +208,19 @@ impl Remote {
 
 impl Spool for Remote {
     fn lock(&mut self, purpose: Purpose) -> Result<Option<Locked>> {
-        let (here, there) = socket::pair().map_err(gone)?;
-        socket::send(&self.control, &Notice::Spool.to_bytes(), &[there.as_fd()], true).map_err(gone)?;
-        drop(there);
-        self.helper = Some(here);
-        match self.ask(Request::Lock(purpose))? {
+        // One that was killed may have left a dotlock: a second one knows it, and removes it.
+        let again = if purpose == Purpose::Scan { Purpose::Recover } else { purpose };
+        let begun = clock::now();
+        let first = self.lock_once(purpose);
+        // One that is stuck is not asked twice: the client waits.
+        match first.or_else(
+            |error| {
+                if begun.elapsed() < PATIENCE { self.lock_once(again) } else { Err(error) }
+            },
+        )? {
             (Response::Locked(notes), Some(file)) => Ok(Some(Locked { file, notes })),
             (Response::Locked(_), None) => Ok(None),
+            (Response::Failed(error), _) => Err(error),
             _ => Err(out_of_step()),
         }
     }
@@ -201,9 +233,12 @@ impl Spool for Remote {
     }
 
     fn replace(&mut self, copied_to: u64) -> Result<Replaced> {
-        match self.ask(Request::Replace(copied_to))? {
+        self.request(Request::Replace(copied_to))?;
+        // A helper whose answer cannot be had may be about to rename.
+        match self.response().map_err(|error| error.tell(UNCERTAIN))? {
             (Response::Replaced(replaced), None) => Ok(replaced),
-            _ => Err(out_of_step()),
+            (Response::Failed(error), _) => Err(error),
+            _ => Err(out_of_step().tell(UNCERTAIN)),
         }
     }
 

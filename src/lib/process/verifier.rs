@@ -190,9 +190,10 @@ struct Entry {
 
 fn serve(attempt: &OwnedFd, entry: Entry, surroundings: &Surroundings<'_>) -> u8 {
     let Entry { user, id, maildrop, lock } = entry;
-    say(attempt, &Answer::Ready);
-    let client = match hear(attempt) {
-        Ok((Attempt::Client(unread, terms), Some(client))) => {
+    // A login process that does not hear the verdict sends no client; it sees the end of this process.
+    let heard = say(attempt, &Answer::Ready);
+    let client = match heard.then(|| hear(attempt)) {
+        Some(Ok((Attempt::Client(unread, terms), Some(client)))) => {
             Plain::new(client).ok().map(|stream| (stream, unread, terms))
         }
         _ => None,
@@ -221,9 +222,9 @@ fn unavailable(attempt: &OwnedFd, error: Error, delayed: bool, surroundings: &Su
     status
 }
 
-fn say(attempt: &OwnedFd, answer: &Answer) {
-    // A login process that is gone hears nothing, and its client is gone with it.
-    let _ = socket::send(attempt, &answer.to_bytes(), &[], true);
+/// Says it to the login process; false when that cannot hear it. One that is gone has taken its client along.
+fn say(attempt: &OwnedFd, answer: &Answer) -> bool {
+    socket::send(attempt, &answer.to_bytes(), &[], true).is_ok()
 }
 
 /// The next message of the login process.

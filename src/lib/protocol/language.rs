@@ -245,6 +245,8 @@ const GERMAN: &[(&str, &str)] = &[
         "secrets cannot be checked, please tell the administrator",
         "Geheimnisse können nicht geprüft werden, bitte der Verwaltung melden",
     ),
+    ("this message was removed by another program", "ein anderes Programm hat diese Nachricht entfernt"),
+    ("some deleted messages not removed", "einige gelöschte Nachrichten wurden nicht entfernt"),
     ("the message is larger than {} octets", "die Nachricht ist größer als {} Oktette"),
     ("there is no room to receive the message now", "für die Nachricht ist gerade kein Platz"),
     ("the message was not accepted by sendmail", "sendmail hat die Nachricht nicht angenommen"),

@@ -124,6 +124,10 @@ impl Mbox {
     fn lock(&mut self, purpose: Purpose) -> Result<Option<Locked>> {
         // Without room for the mark, what a killed helper leaves stays until the mailbox changes.
         let _ = self.state.create(UPDATING, 0o600);
+        if purpose == Purpose::Update {
+            // A power cut must not leave the temporary file and lose the mark.
+            let _ = self.state.sync();
+        }
         let locked = self.spool.lock(purpose)?;
         if locked.is_none() {
             let _ = self.state.remove(UPDATING);
@@ -132,13 +136,19 @@ impl Mbox {
     }
 
     fn give_up_locks(&mut self, file: &File) {
-        match self.spool.unlock() {
+        let unlocked = self.spool.unlock();
+        // A helper that is gone has unlocked nothing; the description is ours as well. A second time does no harm.
+        let _ = unlock(file);
+        let cleaned = unlocked.or_else(|error| {
+            self.notes.push(error.to_string());
+            // Its dotlock would keep deliveries waiting until the next login: another one removes it now.
+            self.spool.lock(Purpose::Recover).and_then(|_| self.spool.unlock())
+        });
+        match cleaned {
             // What cannot be removed costs the next login a look at the locks, no more.
             Ok(()) => drop(self.state.remove(UPDATING)),
             Err(error) => self.notes.push(error.to_string()),
         }
-        // A helper that is gone has unlocked nothing; the description is ours as well. A second time does no harm.
-        let _ = unlock(file);
     }
 
     /// The record of a message, and those behind it in its page. A damaged index is made again.
@@ -151,9 +161,13 @@ impl Mbox {
 
     /// Scans again what was known, without a lock: it must come out the same, or the mailbox is not what it was.
     fn make_index_again(&mut self) -> Result<()> {
+        self.notes.push(format!("the index of {} was damaged, it is made again", self.path.display()));
+        self.scan_again()
+    }
+
+    fn scan_again(&mut self) -> Result<()> {
         self.check_unchanged()?;
         let old = *self.index.header();
-        self.notes.push(format!("the index of {} was damaged, it is made again", self.path.display()));
         let twins = Twins::load(&self.state)?;
         let Some(file) = &self.file else { return Err(self.changed()) };
         let identity = Identity { size: old.known.max(old.identity.size), ..old.identity };
@@ -176,17 +190,29 @@ impl Mbox {
     /// Whether the mailbox is as it was, but for mail appended to it.
     fn check_unchanged(&mut self) -> Result<()> {
         let Some(file) = &self.file else { return Err(self.changed()) };
-        let now = status(file).map_err(|error| self.failed("look at", error))?.identity;
+        let found = status(file).map_err(|error| self.failed("look at", error))?;
+        let now = found.identity;
         if now == self.seen {
             return Ok(());
         }
         let header = self.index.header();
-        let grown = now.same_file(&self.seen) && now.size > self.seen.size;
-        if grown && refresh::tail_check(file, header.known).ok() == Some(header.tail_check) {
+        // The times alone change too: a write does that before it changes the size, and procmail sets them behind it.
+        let may_be = now.same_file(&self.seen) && now.size >= self.seen.size && found.links > 0;
+        if may_be && refresh::tail_check(file, header.known).ok() == Some(header.tail_check) {
             self.seen = now;
             return Ok(());
         }
         Err(self.changed())
+    }
+
+    /// The messages of the index, in their order, as one number; none where it cannot be read.
+    fn fingerprint(&mut self) -> Option<u128> {
+        let mut sum = 0u128;
+        let summed = self.index.for_each(|_, record| {
+            sum = sum.rotate_left(1) ^ record.hash ^ u128::from(record.offset);
+            Ok(())
+        });
+        summed.ok().map(|()| sum)
     }
 
     fn check_envelope(&self, file: &File, record: &Record) -> Result<()> {

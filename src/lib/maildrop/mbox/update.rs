@@ -56,16 +56,32 @@ impl Mbox {
         let same = *now == self.seen;
         let grown = now.same_file(&self.seen) && now.size > self.seen.size;
         let tail = tail_check(file, header.known).is_ok_and(|check| check == header.tail_check);
-        if !tail || !(same || grown) {
+        let touched = now.same_file(&self.seen) && now.size == self.seen.size && !same;
+        if !tail || !(same || grown || touched) {
             return Err(self.changed());
         }
         self.seen = *now;
+        if touched {
+            self.verify_touched(file)?;
+        }
         let mut next = 0;
         while next < header.count {
             let records = self.verified_page(file, next)?;
             next += records;
         }
         self.appended(file, now.size)
+    }
+
+    /// Nothing was appended, but the times are others: by procmail, which sets them behind a delivery, or by a program that
+    /// wrote into the middle. Reading it all tells the two apart.
+    fn verify_touched(&mut self, file: &File) -> Result<()> {
+        let known = self.fingerprint();
+        self.file = Some(file.try_clone().map_err(|error| self.failed("keep open", error))?);
+        let scanned = self.scan_again();
+        self.file = None;
+        scanned?;
+        let found = self.fingerprint();
+        if known.is_none() || known == found { Ok(()) } else { Err(self.changed()) }
     }
 
     /// Checks the envelope lines of one page of records; returns how many.

@@ -100,12 +100,22 @@ impl Twins {
     /// It is there and cannot be read.
     pub(crate) fn load(state: &Directory) -> Result<Self> {
         let cannot = |error| Error::io("cannot read the uidl file", error);
-        let mut twins = Self::default();
-        let Some(file) = open_state_file(state, NAME).map_err(cannot)? else { return Ok(twins) };
+        let Some(file) = open_state_file(state, NAME).map_err(cannot)? else { return Ok(Self::default()) };
         let mut octets = Vec::new();
         file.take(LONGEST as u64 + 1).read_to_end(&mut octets).map_err(cannot)?;
-        twins.read(&octets);
-        Ok(twins)
+        Ok(Self::from_octets(&octets))
+    }
+
+    /// The same of what stands in the file.
+    pub(crate) fn from_octets(octets: &[u8]) -> Self {
+        let mut twins = Self::default();
+        twins.read(octets);
+        twins
+    }
+
+    /// The same of a file with one whole record, for the fuzz target.
+    pub(crate) fn from_payload(payload: &[u8]) -> Self {
+        Self::from_octets(&[&MAGIC[..], &framed(payload)].concat())
     }
 
     fn read(&mut self, octets: &[u8]) {

@@ -104,19 +104,44 @@ proptest! {
         let mut octets = ANN.as_bytes().to_vec();
         lines.iter().for_each(|line| octets.extend_from_slice(line.as_bytes()));
         octets.truncate(octets.len() - cut);
-        let (records, _) = scanned(&octets, chunk).unwrap();
-        let expected = reference(&octets);
-        prop_assert_eq!(records.len(), expected.len());
-        for (record, (offset, text)) in records.iter().zip(&expected) {
-            prop_assert_eq!(place(record.offset), *offset);
-            prop_assert_eq!(&octets[place(record.start())..place(record.end())], &text[..]);
-            prop_assert_eq!(record.octets, wire(text).len() as u64, "RFC 1939, section 11");
-            let (alone, _) = scanned(&[ANN.as_bytes(), text].concat(), 1 << 20).unwrap();
-            if alone.len() == 1 && alone[0].length == record.length {
-                prop_assert_eq!(alone[0].hash, record.hash, "design, section 4: the same message, the same UIDL");
-            }
+        compare(&octets, chunk)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn megabytes_without_a_line_end_are_one_line(
+        before in prop::collection::vec(line(), 0..6),
+        filling in prop::collection::vec(prop_oneof![Just(0u8), Just(b'\r'), Just(b'F'), Just(b' ')], 1..5),
+        length in 1_000_000usize..4_000_000,
+        after in prop::collection::vec(line(), 0..6),
+        chunk in prop_oneof![Just(1usize << 20), Just(65_536usize), Just(1000usize)],
+    ) {
+        let mut octets = ANN.as_bytes().to_vec();
+        before.iter().for_each(|line| octets.extend_from_slice(line.as_bytes()));
+        octets.extend(filling.iter().cycle().take(length));
+        after.iter().for_each(|line| octets.extend_from_slice(line.as_bytes()));
+        compare(&octets, chunk)?;
+    }
+}
+
+/// Compares the scanner with the reference.
+fn compare(octets: &[u8], chunk: usize) -> std::result::Result<(), TestCaseError> {
+    let (records, _) = scanned(octets, chunk).unwrap();
+    let expected = reference(octets);
+    prop_assert_eq!(records.len(), expected.len());
+    for (record, (offset, text)) in records.iter().zip(&expected) {
+        prop_assert_eq!(place(record.offset), *offset);
+        prop_assert_eq!(&octets[place(record.start())..place(record.end())], &text[..]);
+        prop_assert_eq!(record.octets, wire(text).len() as u64, "RFC 1939, section 11");
+        let (alone, _) = scanned(&[ANN.as_bytes(), text].concat(), 1 << 20).unwrap();
+        if alone.len() == 1 && alone[0].length == record.length {
+            prop_assert_eq!(alone[0].hash, record.hash, "design, section 4: the same message, the same UIDL");
         }
     }
+    Ok(())
 }
 
 #[test]

@@ -47,6 +47,38 @@ fn a_mailbox_that_another_program_changed_is_neither_read_nor_updated() {
 }
 
 #[test]
+fn a_change_of_the_times_alone_stops_nobody() {
+    // procmail sets them behind a delivery, and a write changes them before the size.
+    let home = Home::new(&mailbox(1..=3));
+    let mut mbox = home.open();
+    let file = File::options().write(true).open(home.path()).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+    assert!(text(&mut mbox, 3).is_ok(), "design, section 4, Other writers");
+    file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_001)).unwrap();
+    delete(&mut mbox, [1]).unwrap();
+    assert_eq!(home.content(), mailbox(2..=3));
+}
+
+#[test]
+fn another_message_of_the_same_length_is_found_before_an_update() {
+    // Far from the end and not in an envelope line: the times say that there was a write, and all is read again.
+    let long = "a line\n".repeat(2000);
+    let filled =
+        format!("{}{long}\n{}", mailbox([1]).trim_end_matches('\n').to_owned() + "\n", mailbox(2..=3));
+    let home = Home::new(&filled);
+    let mut mbox = home.open();
+    let at = home.content().find("Subject: 1").unwrap() as u64 + 9;
+    File::options().write(true).open(home.path()).unwrap().write_all_at(b"9", at).unwrap();
+    let after = home.content();
+    assert_eq!(
+        delete(&mut mbox, [2]).unwrap_err().kind(),
+        Kind::Temporary,
+        "design, section 4, Other writers"
+    );
+    assert_eq!(home.content(), after, "nothing changed");
+}
+
+#[test]
 fn less_than_the_message_is_never_the_message() {
     let home = Home::new(&mailbox(1..=3));
     let mut mbox = home.open();
