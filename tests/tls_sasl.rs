@@ -12,7 +12,8 @@ mod tls;
 
 use common::client::text;
 use common::site::{ADDRESS, Site};
-use common::{PASSWORD, World, isolated_with_network, machine, programs_or_skip};
+use common::world::tcp_pair;
+use common::{Child, Client, PASSWORD, World, isolated, isolated_with_network, machine, programs_or_skip};
 use gsasl::Gsasl;
 use poptools::protocol::sasl::encode;
 use rustls::HandshakeKind;
@@ -88,6 +89,40 @@ fn scram_binds_to_the_connection() {
     });
 }
 
+/// Design, section 2: inetd's one login process keeps the exchange, the certificate's name and the relay.
+#[test]
+fn inetd_serves_all_of_it() {
+    isolated(|| {
+        let config = format!("{}client_ca = \"/run/tls/ca.pem\"\n", tls::config());
+        let world = scram::setup("").config(&config).start();
+        scram::keep_secret(&world);
+        let authority = Authority::new();
+        authority.issue("ann-", &["ann"]);
+        world.small_maildrop(3);
+        world.maildrop("bob", b"");
+        let plan = Plan { shown: Some("ann-"), ..authority.client() };
+        for more in [&[][..], &["--tls"]] {
+            for by_certificate in [false, true] {
+                let (ours, theirs) = tcp_pair("127.0.0.1:0");
+                let mut server = Child::start(world.command(&[], more, theirs.into()));
+                let mut client = if more.is_empty() { plan.stls(ours) } else { plan.connect(ours) };
+                let before = client.capabilities();
+                if by_certificate {
+                    assert!(client.command("AUTH EXTERNAL =").starts_with("+OK ann has 3"));
+                } else {
+                    let binding = exporter(&mut client);
+                    assert!(challenge(&prove(&mut client, &bob(EXPORTER, &binding))).starts_with("dj"));
+                    assert!(client.command("").starts_with("+OK bob has 0"));
+                }
+                assert_eq!(client.capabilities(), before);
+                client.quit();
+                drop(client);
+                assert!(server.wait(common::PATIENCE).is_some_and(|status| status.success()));
+            }
+        }
+    });
+}
+
 /// RFC 5802, section 6: a proof for another connection proves nothing, and neither does one from a client that was told that there
 /// is nothing to bind to. RFC 9266, section 3: no exporter in TLS 1.2.
 #[test]
@@ -142,7 +177,7 @@ fn gnu_sasl_binds_to_the_connection() {
 #[test]
 fn capabilities_are_those_of_the_connection() {
     served(&[], "plaintext = \"tls\"", "", |_, authority| {
-        let mut clear = common::Client::new(TcpStream::connect(ADDRESS).unwrap(), common::Child::nobody(), 0);
+        let mut clear = Client::new(TcpStream::connect(ADDRESS).unwrap(), Child::nobody(), 0);
         let offered = clear.listing("CAPA");
         for (line, there) in
             [("STLS", true), ("SASL SCRAM-SHA-256 CRAM-MD5", true), ("USER", false), ("UTF8", true)]
