@@ -23,7 +23,7 @@ _pop3d() {
 
     case "${cmd}" in
         pop3d)
-            opts="-d -s -t -T -h -V --debug --statistics --trace --timeout --listen --config --demo --check --help --version"
+            opts="-d -s -t -T -h -V --debug --statistics --trace --timeout --listen --listen-tls --tls --config --demo --check --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -74,6 +74,13 @@ _pop3d() {
                     return 0
                     ;;
                 --listen)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --listen-tls)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

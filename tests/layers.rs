@@ -34,7 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "process",
         &["transport", "auth", "maildrop", "session", "protocol", "config", "log", "error", "secret", "sys"],
     ),
-    ("transport", &["config", "error", "log", "sys", "secret"]),
+    ("transport", &["protocol", "config", "error", "log", "sys", "secret"]),
     ("auth", &["secrets", "protocol", "config", "error", "secret", "sys", "log"]),
     ("secrets", &["protocol", "config", "error", "secret", "sys"]),
     ("maildrop", &["session", "protocol", "config", "error", "sys", "log"]),

@@ -36,6 +36,7 @@ const LINES: &[&str] = &[
     "LANG x-y-z",
     "XTND XLST Subject",
     "XTND XMIT",
+    "STLS",
     "AUTH",
     "AUTH PLAIN",
     "AUTH PLAIN =",
@@ -147,6 +148,11 @@ fn settle(dice: &mut Dice, machine: &mut Authorization, effect: Effect, signed: 
             assert!(machine.is_exchanging());
             dice.challenge = octets;
         }
+        Effect::StartTls(reply) => {
+            check(&reply, machine);
+            assert!(!machine.is_exchanging());
+            machine.encrypted(facts(dice));
+        }
         Effect::Close(_) => return Outcome::Closed,
         Effect::Proceed => {
             assert!(waits, "consent without a proof");
@@ -187,12 +193,16 @@ fn check(reply: &Reply, machine: &Authorization) {
     assert_eq!(wire.iter().filter(|octet| **octet == b'\n').count(), 1, "RFC 1939, section 3: one line");
 }
 
-fn setup(dice: &mut Dice) -> authorization::Setup {
-    let tls = TlsFacts {
+fn facts(dice: &mut Dice) -> TlsFacts {
+    TlsFacts {
         exporter: (dice.roll(2) == 0).then_some([7; 32]),
         client_name: (dice.roll(2) == 0).then(|| String::from_utf8_lossy(&dice.octets()).into_owned()),
         ..TlsFacts::default()
-    };
+    }
+}
+
+fn setup(dice: &mut Dice) -> authorization::Setup {
+    let tls = facts(dice);
     authorization::Setup {
         host: "mx.example".to_owned(),
         shy: false,
@@ -201,6 +211,8 @@ fn setup(dice: &mut Dice) -> authorization::Setup {
         xlst: true,
         xmit: true,
         mechanisms: Mechanism::ALL.into_iter().fold(Mechanisms::NONE, Mechanisms::with),
+        stls: dice.roll(2) == 0,
+        plaintext_over_tls: dice.roll(4) > 0,
         tls: (dice.roll(2) == 0).then_some(tls),
         seed: [1; 32],
     }
@@ -219,6 +231,7 @@ fn transact(dice: &mut Dice, before: &Authorization) {
             xmit: true,
             shy: false,
             mechanisms: terms.mechanisms,
+            stls: false,
         },
         language: terms.language,
     });

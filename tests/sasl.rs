@@ -3,31 +3,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod common;
+#[path = "support/gsasl.rs"]
+mod gsasl;
+#[path = "support/scram.rs"]
+mod scram;
 
 use common::client::text;
 use common::site::{ADDRESS, Site};
-use common::world::QUICK_HASH;
 use common::{Client, PASSWORD, World, isolated_with_network, machine, programs_or_skip, run};
+use gsasl::Gsasl;
 use poptools::protocol::sasl::{decode, encode};
-use std::io::{BufRead, BufReader, Write};
+use scram::{SECRET, Scram, challenge};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// bob's secret, for all mechanisms but PLAIN; ann has a UNIX password.
-const SECRET: &str = "tanstaaf-7c1e";
 
 /// A world with bob's secret in the database.
 fn world(config: &str) -> World {
-    let auth = format!("[auth]\nkey = \"/run/lib/keys/mailauth.key\"\n{config}\n");
-    let world =
-        World::setup().user_with_uid("pop", 20_998, "!").user("carol", QUICK_HASH).config(&auth).start();
-    for (line, input) in [("init", ""), ("add bob --stdin", SECRET)] {
-        let script = format!("printf %s '{input}' | \"$0\" --config \"$1\" {line}");
-        let output =
-            run(Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_mailauth")]).arg(&world.config));
-        assert!(output.status.success(), "mailauth {line}: {}", text(&output.stderr));
-    }
+    let world = scram::setup(config).start();
+    scram::keep_secret(&world);
     for user in ["ann", "bob"] {
         world.maildrop(user, b"From x@example.org Thu Jan  1 00:00:00 1970\nSubject: one\n\nbody\n");
     }
@@ -135,58 +129,13 @@ fn fetchmail_logs_in() {
     });
 }
 
-/// GNU SASL's command line: this test carries its lines to the server and back.
-struct Gsasl {
-    process: std::process::Child,
-    said: BufReader<std::process::ChildStdout>,
-}
-
-impl Gsasl {
-    fn start(mechanism: &str, secret: &str) -> Self {
-        let mut process = Command::new("timeout")
-            .args(["20", "gsasl", "--client", "--quiet", "--mechanism", mechanism, "--no-cb"])
-            .args(["--authentication-id", "bob", "--password", secret])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let said = BufReader::new(process.stdout.take().unwrap());
-        Self { process, said }
-    }
-
-    fn message(&mut self) -> String {
-        let mut line = String::new();
-        self.said.read_line(&mut line).unwrap();
-        line.trim().to_owned()
-    }
-
-    fn answer(&mut self, challenge: &str) -> String {
-        writeln!(self.process.stdin.as_mut().unwrap(), "{challenge}").unwrap();
-        self.message()
-    }
-}
-
-impl Drop for Gsasl {
-    fn drop(&mut self) {
-        // It ends with its input.
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-    }
-}
-
-fn challenge(line: &str) -> &str {
-    line.strip_prefix("+ ").unwrap_or_else(|| panic!("no challenge: {line}"))
-}
-
 /// RFC 5802, section 5; RFC 5034, section 4: GNU SASL believes the server's signature, and then the server believes the client.
 #[test]
 fn gnu_sasl_logs_in_by_scram() {
     served(&["gsasl"], "failure_delay = 0", |world, _| {
         for (secret, right) in [(SECRET, true), ("wrong-one", false)] {
             let mut client = world.connect();
-            let mut gsasl = Gsasl::start("SCRAM-SHA-256", secret);
-            assert_eq!(gsasl.message(), "SCRAM-SHA-256");
+            let mut gsasl = Gsasl::start("SCRAM-SHA-256", secret, None);
             let first = gsasl.message();
             let line = client.command(&format!("AUTH SCRAM-SHA-256 {first}"));
             let last = gsasl.answer(challenge(&line));
@@ -204,25 +153,11 @@ fn gnu_sasl_logs_in_by_scram() {
     });
 }
 
-/// A proof by hand, with the library's own verifier turned round.
+/// A proof by hand; what the server says to it.
 fn prove(client: &mut Client, user: &str, secret: &str) -> String {
-    use hmac::{Hmac, KeyInit, Mac};
-    use sha2::{Digest, Sha256};
-    let first = format!("n={user},r=abc");
-    let line = client.command(&format!("AUTH SCRAM-SHA-256 {}", encode(format!("n,,{first}").as_bytes())));
-    let answer = text(&decode(challenge(&line).as_bytes()).unwrap());
-    let parts: Vec<&str> = answer.split(',').map(|part| &part[2..]).collect();
-    let hmac = |key: &[u8], text: &[u8]| -> [u8; 32] {
-        Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(text).finalize().into_bytes().into()
-    };
-    let mut salted = [0; 32];
-    let salt = decode(parts[1].as_bytes()).unwrap();
-    pbkdf2::pbkdf2_hmac::<Sha256>(secret.as_bytes(), &salt, parts[2].parse().unwrap(), &mut salted);
-    let mut proof = hmac(&salted, b"Client Key");
-    let without_proof = format!("c=biws,r={}", parts[0]);
-    let mask = hmac(&Sha256::digest(proof), format!("{first},{answer},{without_proof}").as_bytes());
-    proof.iter_mut().zip(mask).for_each(|(octet, mask)| *octet ^= mask);
-    client.command(&encode(format!("{without_proof},p={}", encode(&proof)).as_bytes()))
+    let scram = Scram { flag: "n,,", binding: Vec::new(), user, secret };
+    let line = client.command(&format!("AUTH SCRAM-SHA-256 {}", scram.first()));
+    client.command(&scram.last(&line))
 }
 
 /// Design, section 2: nobody holds a verification, or the maildrop's lock, while it waits for a client. What follows the last line

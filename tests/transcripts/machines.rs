@@ -45,6 +45,8 @@ impl Machines {
             xlst: !has("no-xlst"),
             xmit: !has("no-xmit"),
             mechanisms: if has("sasl") { secret_mechanisms() } else { Mechanisms::NONE },
+            stls: false,
+            plaintext_over_tls: true,
             tls: None,
             seed: [7; 32],
         };
@@ -156,6 +158,7 @@ impl Connection<'_> {
                 self.out.extend_from_slice(format!("+ {}\r\n", sasl::encode(&octets)).as_bytes());
             }
             Before::Close(reply) => return self.say(&reply, machine.language()),
+            Before::StartTls(_) => unreachable!("these machines have no certificate"),
             Before::Verify(login) => {
                 if matches!(login.proof, Proof::Salt { .. }) {
                     let effect = machine.salted(b"salt", 4096);
@@ -189,7 +192,7 @@ impl Connection<'_> {
             host: HOST.to_owned(),
             count: u32::try_from(messages.len()).unwrap(),
             octets: messages.iter().map(|message| octets(&message.stored)).sum(),
-            offer: Offer { plaintext_allowed, xlst, xmit, shy, mechanisms },
+            offer: Offer { plaintext_allowed, xlst, xmit, shy, mechanisms, stls: false },
             language,
         });
         self.say(&machine.welcome(), language);

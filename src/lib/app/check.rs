@@ -7,6 +7,7 @@ mod secrets;
 mod spool;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use crate::config::{Config, Plaintext, Sandbox, defaults};
 use crate::error::Error;
@@ -103,6 +104,7 @@ pub(crate) fn check(config: &Config, probes: &Probes<'_>) -> Vec<Finding> {
     findings.push(sandbox(config, "seccomp", (probes.seccomp)(), "use a kernel with CONFIG_SECCOMP_FILTER"));
     findings.push(hostname(config, probes));
     findings.push(libcrypt());
+    findings.extend(tls::findings(config, probes));
     findings.push(plaintext(config, probes));
     findings.extend(secrets::findings(config, probes));
     findings
@@ -290,18 +292,28 @@ fn libcrypt() -> Finding {
 }
 
 fn plaintext(config: &Config, probes: &Probes<'_>) -> Finding {
-    let file = probes.file().display();
-    match config.auth.plaintext {
-        Plaintext::TlsOrLoopback => Finding::warning(
-            "plaintext = \"tls-or-loopback\": clients from elsewhere cannot log in without TLS, which this \
-             version does not have",
+    let (file, policy, tls) = (probes.file().display(), &config.auth.plaintext, config.tls.is_configured());
+    let certificate = format!("set certificate and key under [tls] in {file}");
+    match (policy, tls) {
+        (Plaintext::Always, _) => Finding::warning(
+            "plaintext = \"always\": passwords cross the network readable for everybody on the way",
             format!(
-                "put it behind a TLS proxy on this machine, or set plaintext = \"always\" under [auth] in {file}"
+                "set plaintext = \"tls-or-loopback\" under [auth]{}",
+                if tls { format!(" in {file}") } else { format!(", and {certificate}") }
             ),
         ),
-        Plaintext::Always => Finding::warning(
-            "plaintext = \"always\": passwords cross the network readable for everybody on the way",
-            format!("set plaintext = \"tls-or-loopback\" under [auth] in {file} and use a TLS proxy"),
+        (Plaintext::TlsOrLoopback, false) => Finding::warning(
+            "plaintext = \"tls-or-loopback\": clients from elsewhere cannot log in without TLS, and there is no \
+             certificate",
+            format!("{certificate}, or set plaintext = \"always\" under [auth] there"),
         ),
+        (Plaintext::Tls, false) => Finding::warning(
+            "plaintext = \"tls\": nobody can log in with a password, since there is no certificate",
+            certificate,
+        ),
+        (Plaintext::TlsOrLoopback | Plaintext::Tls, true) => Finding::ok("passwords are taken over TLS"),
+        (Plaintext::Never, _) => {
+            Finding::ok("passwords are not taken: clients use mechanisms that do not send them")
+        }
     }
 }

@@ -3,12 +3,12 @@
 use super::check::{self, Probes};
 use super::demo;
 use crate::cli::{self, Exit, Options};
-use crate::config::Config;
+use crate::config::{Config, defaults};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Event, Log, SessionId, Settings};
 use crate::process::inetd;
 use crate::process::standalone::{self, Plan};
-use crate::sys::descriptors::{self, StandardInput};
+use crate::sys::descriptors::{self, Passed, StandardInput};
 use crate::sys::{sandbox, socket};
 use std::io::{IsTerminal, Write};
 use std::os::fd::OwnedFd;
@@ -33,11 +33,11 @@ pub fn main() -> ExitCode {
 fn run() -> u8 {
     let parsed = cli::parse(std::env::args_os());
     match origin() {
-        Ok(Origin::Connection(client)) => match parsed {
+        Ok(Origin::Connection(client, tls)) => match parsed {
             Ok(options) if options.check => {
                 refuse(&client, &Error::new(Kind::Usage, "--check is for a terminal, not for a connection"))
             }
-            Ok(options) => serve_one(client, &options),
+            Ok(options) => serve_one(client, tls || options.tls, &options),
             Err(exit) => refuse(&client, &Error::new(Kind::Usage, one_line(&exit.text))),
         },
         Ok(Origin::Hand(listeners)) => by_hand(parsed, listeners),
@@ -47,28 +47,31 @@ fn run() -> u8 {
 
 /// Who started the server, and with what.
 enum Origin {
-    /// inetd or systemd (`Accept=yes`), for one client.
-    Connection(OwnedFd),
+    /// inetd or systemd (`Accept=yes`), for one client, who begins with TLS or not.
+    Connection(OwnedFd, bool),
     /// Somebody, with sockets that listen if it was systemd (`Accept=no`).
-    Hand(Vec<OwnedFd>),
+    Hand(Vec<Passed>),
 }
 
 fn origin() -> Result<Origin> {
     let mut passed = descriptors::passed_by_systemd()?;
     if passed.len() == 1
-        && let Some(client) = passed.pop_if(|socket| socket::is_connection(socket))
+        && let Some(client) = passed.pop_if(|passed| socket::is_connection(&passed.socket))
     {
         descriptors::silence_standard_streams()?;
-        return Ok(Origin::Connection(client));
+        let tls = standalone::begins_with_tls(&client);
+        return Ok(Origin::Connection(client.socket, tls));
     }
-    if !passed.iter().all(socket::is_listening) {
+    if !passed.iter().all(|passed| socket::is_listening(&passed.socket)) {
         let what =
             "LISTEN_FDS: expected sockets that listen (Accept=no), or one that is connected (Accept=yes)";
         return Err(Error::new(Kind::Usage, what));
     }
     match descriptors::standard_input() {
         StandardInput::Connection if passed.is_empty() => {
-            descriptors::take_standard_input().map(Origin::Connection)
+            let client = descriptors::take_standard_input()?;
+            let tls = socket::local_port(&client) == Some(defaults::POP3S_PORT);
+            Ok(Origin::Connection(client, tls))
         }
         _ => Ok(Origin::Hand(passed)),
     }
@@ -80,10 +83,10 @@ fn configuration(options: &Options) -> Result<Config> {
     Ok(config)
 }
 
-fn serve_one(client: OwnedFd, options: &Options) -> u8 {
+fn serve_one(client: OwnedFd, tls: bool, options: &Options) -> u8 {
     let started = (|| {
         let (config, id) = (configuration(options)?, SessionId::random()?);
-        inetd::start(&client, id, config, open_log(options, false)?)
+        inetd::start(&client, tls, id, config, open_log(options, false)?)
     })();
     match started {
         Ok(mut monitor) => {
@@ -97,7 +100,7 @@ fn serve_one(client: OwnedFd, options: &Options) -> u8 {
 }
 
 /// Standalone. Lines of the log go to a terminal too, for whoever looks on.
-fn serve_many(listeners: Vec<OwnedFd>, config: Config, options: Options) -> u8 {
+fn serve_many(listeners: Vec<Passed>, config: Config, options: Options) -> u8 {
     let started = (|| {
         let log = open_log(&options, std::io::stderr().is_terminal())?;
         let plan = Plan { load: Box::new(move || configuration(&options)), patient: true };
@@ -132,7 +135,7 @@ fn refuse(client: &OwnedFd, error: &Error) -> u8 {
     error.exit_status()
 }
 
-fn by_hand(parsed: std::result::Result<Options, Exit>, listeners: Vec<OwnedFd>) -> u8 {
+fn by_hand(parsed: std::result::Result<Options, Exit>, listeners: Vec<Passed>) -> u8 {
     match parsed {
         Ok(options) if options.check => check_installation(&options),
         Ok(options) if options.demo.is_some() => {
@@ -140,7 +143,7 @@ fn by_hand(parsed: std::result::Result<Options, Exit>, listeners: Vec<OwnedFd>) 
             demo::run(&options, directory.as_deref(), &|text| print(&mut std::io::stdout(), text))
         }
         Ok(options) => match configuration(&options) {
-            Ok(config) if listeners.is_empty() && config.listen.pop3.is_empty() => {
+            Ok(config) if listeners.is_empty() && config.listen.is_empty() => {
                 print(&mut std::io::stderr(), BY_HAND);
                 64
             }

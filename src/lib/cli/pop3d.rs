@@ -34,6 +34,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDRESS", value_hint = ValueHint::Other, value_parser = parse_address)]
     pub(crate) listen: Vec<Address>,
 
+    /// The same over TLS from the first octet, usually on port 995; may be repeated
+    #[arg(long, value_name = "ADDRESS", value_hint = ValueHint::Other, value_parser = parse_address)]
+    pub(crate) listen_tls: Vec<Address>,
+
+    /// The connection from inetd begins with TLS; implied on port 995
+    #[arg(long)]
+    pub(crate) tls: bool,
+
     /// Read FILE and not /etc/poptools/pop3d.toml
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
@@ -75,6 +83,7 @@ where
 pub(crate) fn apply(options: &Options, config: &mut Config) {
     config.log.statistics |= options.statistics;
     config.listen.pop3.extend(&options.listen);
+    config.listen.pop3s.extend(&options.listen_tls);
     if let Some(seconds) = options.timeout {
         let limits = &mut config.limits;
         limits.idle_timeout = Duration::from_secs(seconds);

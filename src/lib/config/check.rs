@@ -24,6 +24,7 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     absolute("auth.secrets", &config.auth.secrets)?;
     absolute("auth.key", &config.auth.key)?;
     announced(config)?;
+    tls(config)?;
     list("maildrop.locks", &config.maildrop.locks)?;
     list("auth.sources", &config.auth.sources)?;
     timeout("limits.idle_timeout", config.limits.idle_timeout)?;
@@ -44,6 +45,28 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     fault("limits.max_message", config.limits.max_message >= defaults::MIN_MAX_MESSAGE, || {
         format!("must be at least {} octets", defaults::MIN_MAX_MESSAGE)
     })
+}
+
+fn tls(config: &Config) -> Result<(), Fault> {
+    let tls = &config.tls;
+    let empty = |path: &Path| path.as_os_str().is_empty();
+    fault("tls.key", empty(&tls.certificate) == empty(&tls.key), || {
+        "certificate and key go together: name both or none".to_owned()
+    })?;
+    fault("tls.certificates", tls.is_configured() || tls.certificates.is_empty(), || {
+        "needs certificate and key under [tls], for clients that name no server".to_owned()
+    })?;
+    fault("tls.client_ca", tls.is_configured() || empty(&tls.client_ca), || {
+        "needs certificate and key under [tls]".to_owned()
+    })?;
+    fault("listen.pop3s", tls.is_configured() || config.listen.pop3s.is_empty(), || {
+        "needs certificate and key under [tls]".to_owned()
+    })?;
+    for pair in tls.pairs() {
+        absolute("tls.certificate", &pair.certificate)?;
+        absolute("tls.key", &pair.key)?;
+    }
+    if empty(&tls.client_ca) { Ok(()) } else { absolute("tls.client_ca", &tls.client_ca) }
 }
 
 fn announced(config: &Config) -> Result<(), Fault> {

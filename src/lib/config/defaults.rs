@@ -2,7 +2,7 @@
 
 use super::{
     Announce, Auth, Config, Format, Limits, Listen, Lock, Log, Maildrop, Plaintext, Sandbox, Source,
-    Template, Xtnd,
+    Template, Tls, Xtnd,
 };
 use crate::sys;
 use std::ops::RangeInclusive;
@@ -82,6 +82,12 @@ pub(super) const MIN_MAX_MESSAGE: u64 = 1024;
 /// A DNS name (RFC 1035, section 2.3.4).
 pub(super) const HOSTNAME_OCTETS: usize = 255;
 
+/// The port whose connections begin with TLS (RFC 8314, section 3.2).
+pub(crate) const POP3S_PORT: u16 = 995;
+
+/// A certificate that ends sooner than this is spoken of by `--check`: certificates for 90 days are renewed 30 days before.
+pub(crate) const EXPIRES_SOON: Duration = Duration::from_secs(21 * 86_400);
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -93,6 +99,7 @@ impl Default for Config {
             maildrop: Maildrop::default(),
             auth: Auth::default(),
             listen: Listen::default(),
+            tls: Tls::default(),
             limits: Limits::default(),
             xtnd: Xtnd::default(),
             log: Log::default(),

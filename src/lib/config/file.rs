@@ -130,7 +130,10 @@ fn unreadable(path: &Path, cause: io::Error) -> Error {
 }
 
 /// Who may write the file may choose what we do as root.
-fn only_root_writes(path: &Path, metadata: &Metadata) -> Result<()> {
+///
+/// # Errors
+/// Somebody else may.
+pub(crate) fn only_root_writes(path: &Path, metadata: &Metadata) -> Result<()> {
     let what = if metadata.uid() != 0 {
         format!("belongs to uid {}", metadata.uid())
     } else if metadata.mode() & 0o022 != 0 {
@@ -144,9 +147,21 @@ fn only_root_writes(path: &Path, metadata: &Metadata) -> Result<()> {
 }
 
 /// So may who can put another file in its place.
-fn only_root_replaces(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// Somebody else can.
+pub(crate) fn only_root_replaces(path: &Path) -> Result<()> {
     let real = std::fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
-    for above in real.ancestors().skip(1) {
+    only_root_changes(real.parent().unwrap_or(Path::new("/")), path)
+}
+
+/// So may who can write a directory on the way to it, `path`.
+///
+/// # Errors
+/// Somebody else can write it or one above.
+pub(crate) fn only_root_changes(directory: &Path, path: &Path) -> Result<()> {
+    let real = std::fs::canonicalize(directory).map_err(|error| unreadable(path, error))?;
+    for above in real.ancestors() {
         let metadata = std::fs::metadata(above).map_err(|error| unreadable(above, error))?;
         let others = metadata.mode() & 0o022 != 0;
         // In a directory with the sticky bit others cannot touch what is root's.

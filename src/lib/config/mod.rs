@@ -10,6 +10,7 @@ mod template;
 mod tests;
 
 pub(crate) use address::Address;
+pub(crate) use file::{only_root_changes, only_root_writes};
 pub(crate) use template::Template;
 
 use serde::Deserialize;
@@ -37,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) auth: Auth,
     /// `[listen]`
     pub(crate) listen: Listen,
+    /// `[tls]`
+    pub(crate) tls: Tls,
     /// `[limits]`
     pub(crate) limits: Limits,
     /// `[xtnd]`
@@ -153,14 +156,80 @@ pub(crate) enum Plaintext {
     Always,
     /// Over TLS or from loopback.
     TlsOrLoopback,
+    /// Over TLS.
+    Tls,
+    /// Not at all: mechanisms that do not send the password are left.
+    Never,
 }
 
 /// `[listen]`: where the standalone server takes connections.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Listen {
-    /// In the clear.
+    /// In the clear, or with STLS.
     pub(crate) pop3: Vec<Address>,
+    /// Over TLS from the first octet (RFC 8314, section 3.2).
+    pub(crate) pop3s: Vec<Address>,
+}
+
+impl Listen {
+    /// Whether nothing is listened on.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.pop3.is_empty() && self.pop3s.is_empty()
+    }
+}
+
+/// `[tls]`: certificates and what clients must have.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// The server's certificate and those of its issuers, PEM; empty: there is no TLS.
+    pub(crate) certificate: PathBuf,
+    /// Its private key, PEM.
+    pub(crate) key: PathBuf,
+    /// Further ones, for other names of the server.
+    pub(crate) certificates: Vec<KeyPair>,
+    /// The oldest version of the protocol that clients may speak.
+    pub(crate) min_version: TlsVersion,
+    /// The authorities whose certificates clients may show, PEM; empty: clients are not asked.
+    pub(crate) client_ca: PathBuf,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyPair {
+    /// The certificate and those of its issuers, PEM.
+    pub(crate) certificate: PathBuf,
+    /// The private key, PEM.
+    pub(crate) key: PathBuf,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum TlsVersion {
+    /// RFC 5246.
+    #[default]
+    V1_2,
+    /// RFC 8446.
+    V1_3,
+}
+
+impl Tls {
+    /// Whether there is a certificate.
+    pub(crate) fn is_configured(&self) -> bool {
+        !self.certificate.as_os_str().is_empty()
+    }
+
+    /// All certificates with their keys, the one for clients that name no server first.
+    pub(crate) fn pairs(&self) -> Vec<KeyPair> {
+        if !self.is_configured() {
+            return Vec::new();
+        }
+        let first = KeyPair { certificate: self.certificate.clone(), key: self.key.clone() };
+        std::iter::once(first).chain(self.certificates.iter().cloned()).collect()
+    }
 }
 
 /// `[limits]`: how much of what.
@@ -205,9 +274,9 @@ pub(crate) struct Log {
 
 impl Config {
     /// Whether clients may prove by a certificate who they are. Where they may not, no process believes the login process that one
-    /// did. This version has no TLS, and so no certificates.
-    pub(crate) const fn takes_certificates(&self) -> bool {
-        false
+    /// did.
+    pub(crate) fn takes_certificates(&self) -> bool {
+        !self.tls.client_ca.as_os_str().is_empty()
     }
 }
 
@@ -282,11 +351,23 @@ impl TryFrom<String> for Plaintext {
         match value.as_str() {
             "always" => Ok(Self::Always),
             "tls-or-loopback" => Ok(Self::TlsOrLoopback),
-            "tls" | "never" => Err(format!(
-                "with \"{value}\" nobody could log in, since this version has no TLS; \
-                 use \"tls-or-loopback\" or \"always\""
+            "tls" => Ok(Self::Tls),
+            "never" => Ok(Self::Never),
+            _ => Err(format!(
+                "\"{value}\" is no policy; use \"tls-or-loopback\", \"tls\", \"never\" or \"always\""
             )),
-            _ => Err(format!("\"{value}\" is no policy; use \"tls-or-loopback\" or \"always\"")),
+        }
+    }
+}
+
+impl TryFrom<String> for TlsVersion {
+    type Error = String;
+
+    fn try_from(value: String) -> Result<Self, String> {
+        match value.as_str() {
+            "1.2" => Ok(Self::V1_2),
+            "1.3" => Ok(Self::V1_3),
+            _ => Err(format!("\"{value}\" is no version of TLS that is safe; use \"1.2\" or \"1.3\"")),
         }
     }
 }

@@ -131,7 +131,7 @@ fn errors_say_what_to_write() {
 #[test]
 fn what_later_versions_have_is_an_error_that_says_so() {
     assert!(fault("[auth]\nsources = [\"pam\"]").contains("\"pam\" is not in this version"));
-    assert!(fault("[auth]\nplaintext = \"tls\"").contains("nobody could log in"));
+    assert!(fault("[auth]\nplaintext = \"ssl\"").contains("is no policy"));
 }
 
 #[test]
@@ -260,4 +260,23 @@ proptest::proptest! {
             assert!(path.components().all(|part| part != std::path::Component::ParentDir), "{path:?}");
         }
     }
+}
+
+#[test]
+fn tls_needs_what_belongs_together() {
+    let pair = "certificate = \"/c.pem\"\nkey = \"/k.pem\"\n";
+    let more = format!(
+        "[tls]\n{pair}min_version = \"1.3\"\n[[tls.certificates]]\n{pair}[listen]\npop3s = [\"995\"]\n"
+    );
+    let config = Config::parse(&more, Path::new("f")).unwrap();
+    assert_eq!(config.tls.min_version, TlsVersion::V1_3);
+    assert_eq!(config.tls.pairs().len(), 2);
+    assert!(fault("[tls]\ncertificate = \"/c.pem\"").contains("tls.key: certificate and key go together"));
+    assert!(fault("[listen]\npop3s = [\"995\"]").contains("listen.pop3s: needs certificate and key"));
+    assert!(
+        fault(&format!("[[tls.certificates]]\n{pair}")).contains("needs certificate and key under [tls]")
+    );
+    assert!(fault("[tls]\nclient_ca = \"/ca.pem\"").contains("needs certificate and key"));
+    assert!(fault(&format!("[tls]\n{}", pair.replace("/c", "c"))).contains("does not begin with /"));
+    assert!(fault("[tls]\nmin_version = \"1.1\"").contains("no version of TLS that is safe"));
 }

@@ -20,8 +20,11 @@ use std::net::SocketAddr;
 pub(crate) enum Event {
     /// A client came: `connect: client=192.0.2.1 port=4711`.
     Connect { client: Option<SocketAddr> },
-    /// It logged in: `login: client=... port=... user=ann mechanism=PASS tls=none`.
-    Login { client: Option<SocketAddr>, user: Vec<u8>, mechanism: &'static str },
+    /// It logged in: `login: client=... port=... user=ann mechanism=PASS tls=none cipher=none`. The text is version and cipher suite
+    /// of TLS, with a blank between; empty in the clear.
+    Login { client: Option<SocketAddr>, user: Vec<u8>, mechanism: &'static str, tls: String },
+    /// TLS failed: `handshake: client=... port=... text=...`.
+    Handshake { client: Option<SocketAddr>, text: String },
     /// A login was refused: `refused: client=... port=... user=ann mechanism=PASS reason=wrong-password`.
     Refused { client: Option<SocketAddr>, user: Vec<u8>, mechanism: &'static str, reason: String },
     /// Something failed: `error: client=... port=... user=ann text=cannot open /var/mail/ann: ...`.
@@ -140,8 +143,14 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect { client } => write!(f, "connect: {}", Client(client)),
-            Self::Login { client, user, mechanism } => {
-                write!(f, "login: {} user={} mechanism={mechanism} tls=none", Client(client), Value(user))
+            Self::Login { client, user, mechanism, tls } => {
+                let (version, cipher) = tls.split_once(' ').unwrap_or(("none", "none"));
+                let (version, cipher) = (Value(version.as_bytes()), Value(cipher.as_bytes()));
+                write!(f, "login: {} user={} mechanism={mechanism} ", Client(client), Value(user))?;
+                write!(f, "tls={version} cipher={cipher}")
+            }
+            Self::Handshake { client, text } => {
+                write!(f, "handshake: {} text={}", Client(client), Sentence(text.as_bytes()))
             }
             Self::Refused { client, user, mechanism, reason } => {
                 write!(f, "refused: {} user={} ", Client(client), Value(user))?;

@@ -70,8 +70,22 @@ fn lines_are_worded_as_the_grammar_says() {
         (Event::Connect { client: at("[2001:db8::1]:9") }, "connect: client=2001:db8::1 port=9"),
         (Event::Connect { client: None }, "connect: client=local"),
         (
-            Event::Login { client, user: user.clone(), mechanism: "PASS" },
-            "login: client=192.0.2.1 port=4711 user=ann mechanism=PASS tls=none",
+            Event::Login { client, user: user.clone(), mechanism: "PASS", tls: String::new() },
+            "login: client=192.0.2.1 port=4711 user=ann mechanism=PASS tls=none cipher=none",
+        ),
+        (
+            Event::Login {
+                client,
+                user: user.clone(),
+                mechanism: "PASS",
+                tls: "TLSv1.3 TLS_AES_128_GCM_SHA256".to_owned(),
+            },
+            "login: client=192.0.2.1 port=4711 user=ann mechanism=PASS tls=TLSv1.3 \
+             cipher=TLS_AES_128_GCM_SHA256",
+        ),
+        (
+            Event::Handshake { client, text: "peer is incompatible".to_owned() },
+            "handshake: client=192.0.2.1 port=4711 text=peer is incompatible",
         ),
         (
             Event::Refused { client, user: user.clone(), mechanism: "PASS", reason },

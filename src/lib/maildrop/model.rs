@@ -224,6 +224,7 @@ impl<'a> Session<'a> {
             xmit: false,
             shy: false,
             mechanisms: Mechanisms::NONE,
+            stls: false,
         };
         let (user, host) = ("ann".to_owned(), "host".to_owned());
         let machine = Transaction::new(Setup {

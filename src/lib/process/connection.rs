@@ -1,5 +1,7 @@
 //! One connection in the AUTHORIZATION state: its stream, its parser, what waits to be sent, and until when it may wait.
 
+mod security;
+
 use super::message::{Answer, Attempt, Message};
 use super::notice::Departure;
 use super::role::{describe, describe_message, describe_reply};
@@ -13,7 +15,9 @@ use crate::session::authorization::{Authorization, Effect, Login, incorrect};
 use crate::sys::socket::Peer;
 use crate::sys::{clock, socket};
 use crate::transport::output::Output;
-use crate::transport::stream::Stream;
+use crate::transport::relay::Relay;
+use crate::transport::stream::{Endpoint, Handover, Stream};
+use crate::transport::tls::{Facts, Tls};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -44,6 +48,10 @@ pub(crate) struct Times {
 enum Phase {
     /// Commands.
     Talking,
+    /// The reply to STLS to leave, before TLS begins.
+    Securing,
+    /// The handshake of TLS.
+    Shaking,
     /// The verdict on a login.
     Verifying { attempt: OwnedFd, since: Instant, user: String },
     /// The moment at which a refusal leaves.
@@ -72,6 +80,8 @@ pub(crate) enum Next {
     Verify(Login),
     /// Tell the log why credentials of this name are refused without a verifier, then go on.
     Rejected(String, Mechanism, Rejection),
+    /// Begin TLS.
+    Secure,
     /// Hand the client over.
     HandOver,
     /// Forget it.
@@ -89,8 +99,12 @@ pub(crate) struct Connection {
     pub(crate) session: SessionId,
     pub(crate) peer: Peer,
     pub(crate) began: Instant,
-    stream: Box<dyn Stream>,
+    stream: Endpoint,
     machine: Authorization,
+    /// What the handshake of TLS has brought about.
+    facts: Option<Facts>,
+    /// Why it failed.
+    failure: Option<String>,
     lines: Lines,
     output: Output,
     phase: Phase,
@@ -100,17 +114,19 @@ pub(crate) struct Connection {
     times: Times,
     /// Lines for debugging, when wanted.
     spoken: Option<Vec<String>>,
+    greeted: bool,
 }
 
 impl Connection {
-    /// A connection that begins with the greeting.
+    /// A connection that begins with the greeting, or with TLS and then the greeting.
     pub(crate) fn new(
-        stream: Box<dyn Stream>,
+        stream: Endpoint,
         peer: Peer,
         session: SessionId,
         machine: Authorization,
         times: Times,
         debug: bool,
+        tls: Option<Tls>,
     ) -> Self {
         let now = clock::now();
         let mut connection = Self {
@@ -119,6 +135,8 @@ impl Connection {
             began: now,
             stream,
             machine,
+            facts: None,
+            failure: None,
             lines: Lines::new(),
             output: Output::default(),
             phase: Phase::Talking,
@@ -126,10 +144,19 @@ impl Connection {
             proven: None,
             times,
             spoken: debug.then(Vec::new),
+            greeted: false,
         };
-        let greeting = connection.machine.greeting();
-        connection.say(&greeting);
+        match tls {
+            Some(tls) => connection.begin_tls(tls),
+            None => connection.greet(),
+        }
         connection
+    }
+
+    fn greet(&mut self) {
+        self.greeted = true;
+        let greeting = self.machine.greeting();
+        self.say(&greeting);
     }
 
     /// Goes on as far as it can without waiting, but not for longer than one turn: a client that never pauses must not keep
@@ -148,13 +175,20 @@ impl Connection {
                     None => continue,
                 }
             }
-            if self.output.flush(self.stream.as_mut()).is_err() {
-                return Next::Gone(Departure::Dropped);
+            if matches!(self.phase, Phase::Shaking) {
+                match self.shake_hands() {
+                    Some(next) => return next,
+                    None => continue,
+                }
             }
-            if !self.output.is_empty() {
-                return Next::Wait;
+            match self.output.flush(&mut self.stream).and_then(|_| self.stream.has_unsent()) {
+                Err(_) => return Next::Gone(Departure::Dropped),
+                Ok(unsent) if unsent || !self.output.is_empty() => return Next::Wait,
+                Ok(_) => {}
             }
             match self.phase {
+                Phase::Securing => return Next::Secure,
+                Phase::Shaking => {}
                 Phase::Leaving { .. } => return Next::HandOver,
                 Phase::Closing { .. } => return self.linger(),
                 Phase::Verifying { .. } | Phase::Delayed { .. } => return Next::Wait,
@@ -204,6 +238,7 @@ impl Connection {
                 let why = if reply.is_ok() { Departure::Quit } else { Departure::Expelled };
                 self.close_with(&reply, why);
             }
+            Effect::StartTls(reply) => self.prepare_tls(&reply),
             Effect::Verify(login) => return Some(Next::Verify(login)),
             Effect::Reject(user, mechanism, why) => {
                 let until = clock::now() + self.times.failure_delay;
@@ -322,7 +357,7 @@ impl Connection {
     /// When something has to happen even if nobody sends anything.
     pub(crate) fn deadline(&self) -> Instant {
         match &self.phase {
-            Phase::Talking | Phase::Leaving { .. } => {
+            Phase::Talking | Phase::Securing | Phase::Shaking | Phase::Leaving { .. } => {
                 (self.began + self.times.login).min(self.commanded + self.times.idle)
             }
             Phase::Verifying { since, .. } => *since + self.times.verdict,
@@ -332,11 +367,14 @@ impl Connection {
 
     /// Whether it waits for nothing but its client.
     pub(crate) const fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Talking)
+        matches!(self.phase, Phase::Talking | Phase::Securing | Phase::Shaking)
     }
 
-    /// Says why and closes.
+    /// Says why and closes. In a handshake there is nothing that could be said.
     pub(crate) fn send_away(&mut self, why: &str) -> Next {
+        if matches!(self.phase, Phase::Shaking) {
+            return Next::Gone(Departure::Expelled);
+        }
         self.close_with(&Reply::err_text(why.to_owned()), Departure::Expelled);
         self.advance()
     }
@@ -345,9 +383,9 @@ impl Connection {
     pub(crate) fn expire(&mut self) -> Next {
         match std::mem::replace(&mut self.phase, Phase::Talking) {
             // RFC 1939, section 3: the connection is closed without a response.
-            Phase::Talking | Phase::Leaving { .. } => {
+            Phase::Talking | Phase::Securing | Phase::Shaking | Phase::Leaving { .. } => {
                 // What was said before is sent as far as the client takes it.
-                let _ = self.output.flush(self.stream.as_mut());
+                let _ = self.output.flush(&mut self.stream);
                 Next::Gone(Departure::TimedOut)
             }
             Phase::Closing { why, .. } => Next::Gone(why),
@@ -378,15 +416,20 @@ impl Connection {
         }
     }
 
-    /// Gives the client away: its descriptor and what was read but not parsed go over the attempt's socket.
+    /// Gives the client away: a descriptor and what was read but not parsed go over the attempt's socket. With TLS the
+    /// descriptor is one end of a pair, and what lies between it and the client is left.
     ///
     /// # Errors
-    /// The verifier is gone.
-    pub(crate) fn hand_over(mut self) -> io::Result<()> {
-        let Phase::Leaving { attempt } = self.phase else { return Ok(()) };
+    /// The verifier is gone, or no descriptor is left.
+    pub(crate) fn hand_over(mut self, patience: Duration) -> io::Result<Option<Relay>> {
+        let Phase::Leaving { attempt } = self.phase else { return Ok(None) };
         let unread = Attempt::Client(self.lines.take_rest(), self.machine.terms());
-        let client = self.stream.into_session_end();
-        socket::send(&attempt, &unread.to_bytes(), &[client.as_fd()], true)
+        let (client, relay) = match self.stream.hand_over(patience)? {
+            Handover::Socket(client) => (client, None),
+            Handover::Relayed(session, relay) => (session, Some(relay)),
+        };
+        socket::send(&attempt, &unread.to_bytes(), &[client.as_fd()], true)?;
+        Ok(relay)
     }
 
     /// The machine, for what it remembers of the client.

@@ -1,9 +1,12 @@
 //! How children end, and what the log says of it. The monitor's part.
 
+use super::message::{Answer, Message};
 use super::monitor::{Channel, Child, Monitor, Sending, Speaker, Visit};
 use super::sendmail::{self, Sent};
 use crate::log::{End, Event, Logout, Report, SessionId};
 use crate::sys::process::{Ended, SIGTERM, reap};
+use crate::sys::socket;
+use std::os::fd::AsFd;
 
 impl Monitor {
     /// Learns which children have ended.
@@ -79,4 +82,12 @@ impl Monitor {
             self.log.event(&id, pid, &Event::Stats { user, deleted, deleted_octets, left, left_octets });
         }
     }
+}
+
+/// Tells a login process that an attempt cannot be verified.
+pub(super) fn busy(attempt: &impl AsFd) {
+    let reply = "[SYS/TEMP] the server is too busy, try again later".to_owned();
+    let answer = Answer::Unavailable { reply, delayed: false };
+    // The login process may be gone; then nobody waits for it.
+    let _ = socket::send(attempt, &answer.to_bytes(), &[], false);
 }

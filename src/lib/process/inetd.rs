@@ -13,14 +13,20 @@ use std::os::fd::OwnedFd;
 /// Users that the login process may run as, in order of preference.
 const LOGIN_USERS: &[&str] = &["pop3d", "nobody"];
 
-/// Starts a login process for the client on this socket; the monitor that is left to run.
+/// Starts a login process for the client on this socket, who begins with TLS or not; the monitor that is left to run.
 ///
 /// # Errors
 /// Nothing can be served: directories, processes or descriptors are missing.
-pub(crate) fn start(client: &OwnedFd, session: SessionId, config: Config, log: Log) -> Result<Monitor> {
+pub(crate) fn start(
+    client: &OwnedFd,
+    tls: bool,
+    session: SessionId,
+    config: Config,
+    log: Log,
+) -> Result<Monitor> {
     let cell = Cell { root: places::prepare(&config)?, ids: login_ids()? };
     let mut monitor = Monitor::new(config, log, session)?;
-    monitor.start_login(client, session, &cell)?;
+    monitor.start_login(client, session, &cell, tls)?;
     Ok(monitor)
 }
 

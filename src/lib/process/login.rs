@@ -3,14 +3,21 @@
 //! Runs as `pop3d` (or `nobody`), in an empty root directory, without capabilities; Landlock leaves it no file and no network,
 //! seccomp no process, no program and no socket but UNIX pairs. It sees passwords on their way, keeps none, and has nothing else to lose.
 //!
+//! It is the TLS end of its clients, before their login and, as a relay, after it (`relays.rs`).
+//!
 //! It is an event loop over all connections that are not logged in. A login attempt gets a socket pair of its own: one end goes to
 //! the monitor, whose child verifies; over the other go the credentials, the verdict and, after a yes, the client's socket with the
 //! octets that were read but not parsed. From PASS or APOP until the verdict nothing of that client is parsed.
 
+mod doors;
+mod security;
+
 use super::connection::{Connection, Next, Times};
-use super::message::{Answer, Attempt, Credentials, Encryption, LARGEST, Mechanism, Message, Order};
+use super::message::{Answer, Attempt, Credentials, Encryption, LARGEST, Mechanism, Message};
 use super::notice::{Departure, Notice};
+use super::relays::Relays;
 use super::role::Surroundings;
+use super::vault::Sealed;
 use crate::auth::{self, Announced};
 use crate::error::{Error, Result};
 use crate::log::SessionId;
@@ -22,9 +29,12 @@ use crate::sys::process::{Limits, end_first_when_out_of_memory};
 use crate::sys::sandbox::{Calls, Fence, NOWHERE};
 use crate::sys::socket::{self, Peer};
 use crate::sys::{clock, sandbox};
-use crate::transport::stream::Plain;
+use crate::transport::relay::Relay;
+use crate::transport::stream::Endpoint;
+use crate::transport::tls::Facts;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use security::Security;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -35,7 +45,7 @@ use std::time::{Duration, Instant};
 
 /// What this role may ask of the kernel.
 pub(crate) const CALLS: &[Calls] =
-    &[Calls::Base, Calls::Streams, Calls::Messages, Calls::Events, Calls::Accept];
+    &[Calls::Base, Calls::Streams, Calls::Messages, Calls::Events, Calls::Accept, Calls::Pairs];
 
 /// No file is written; descriptors and memory are those of many connections.
 const LIMITS: Limits =
@@ -43,6 +53,14 @@ const LIMITS: Limits =
 
 /// How long a verdict may take: a queue for verification, a wait for the mailbox's locks, a scan.
 const VERDICT: Duration = Duration::from_secs(120);
+
+/// A socket that listens.
+pub(crate) struct Door {
+    /// The socket.
+    pub(crate) socket: TcpListener,
+    /// Whether its connections begin with TLS.
+    pub(crate) tls: bool,
+}
 
 /// Where the role goes before it reads a byte.
 pub(crate) struct Cell {
@@ -71,10 +89,16 @@ pub(crate) fn serve_one(
     session: SessionId,
     surroundings: &Surroundings<'_>,
     cell: &Cell,
+    tls: bool,
 ) -> u8 {
     let peer = socket::peer(client);
     run_role(surroundings, || {
-        let mut server = Server::new(surroundings)?;
+        let security = Security::read(surroundings.config).unwrap_or_else(|error| {
+            // Without TLS the client is served as far as that is allowed.
+            surroundings.tell(&Notice::Fault(error));
+            Security::None
+        });
+        let mut server = Server::new(surroundings, security)?;
         // Both need rights or calls that the cell does not have.
         socket::prepare(client);
         if surroundings.debug {
@@ -82,17 +106,24 @@ pub(crate) fn serve_one(
         }
         surroundings.warn_of_missing(&cell.enter(surroundings.require_sandbox())?);
         let client = client.try_clone().map_err(|cause| Error::io("cannot take on a connection", cause))?;
-        server.admit(client, peer, session)?;
+        server.admit(client, peer, session, tls)?;
         server.run();
         Ok(())
     })
 }
 
 /// Serves all that connect to these sockets, until it is told to retire. The exit status of the role.
-pub(crate) fn serve_many(listeners: Vec<TcpListener>, surroundings: &Surroundings<'_>, cell: &Cell) -> u8 {
+pub(crate) fn serve_many(
+    doors: Vec<Door>,
+    sealed: Option<Sealed>,
+    surroundings: &Surroundings<'_>,
+    cell: &Cell,
+) -> u8 {
     run_role(surroundings, || {
-        let mut server = Server::new(surroundings)?;
-        server.watch(listeners)?;
+        let age = sealed.as_ref().map_or(Duration::ZERO, |sealed| sealed.since.elapsed());
+        let security = Security::take(sealed.map(|sealed| sealed.file).as_ref(), age, surroundings.config)?;
+        let mut server = Server::new(surroundings, security)?;
+        server.watch(doors)?;
         surroundings.warn_of_missing(&cell.enter(surroundings.require_sandbox())?);
         server.run();
         Ok(())
@@ -112,7 +143,9 @@ fn run_role(surroundings: &Surroundings<'_>, role: impl FnOnce() -> Result<()>) 
 
 struct Server<'a> {
     poll: Poll,
-    listeners: Vec<TcpListener>,
+    doors: Vec<Door>,
+    security: Security,
+    relays: Relays,
     /// What can be used besides passwords.
     announced: Announced,
     /// When connections may be taken again, after descriptors or memory ran out.
@@ -139,14 +172,8 @@ const fn attempt_token(number: usize) -> Token {
     Token(number * 2 + 1)
 }
 
-/// How many connections are taken before others are served.
-const TAKEN_AT_ONCE: usize = 64;
-
-/// How long no connection is taken after one could not be.
-const PAUSE: Duration = Duration::from_millis(200);
-
 impl<'a> Server<'a> {
-    fn new(surroundings: &'a Surroundings<'a>) -> Result<Self> {
+    fn new(surroundings: &'a Surroundings<'a>, security: Security) -> Result<Self> {
         let poll = Poll::new().map_err(|cause| Error::io("cannot make an event queue", cause))?;
         let control = surroundings.control.as_raw_fd();
         poll.registry()
@@ -154,7 +181,9 @@ impl<'a> Server<'a> {
             .map_err(|cause| Error::io("cannot watch the monitor", cause))?;
         Ok(Self {
             poll,
-            listeners: Vec::new(),
+            doors: Vec::new(),
+            security,
+            relays: Relays::new(),
             resume: None,
             announced: surroundings.announced,
             surroundings,
@@ -165,113 +194,14 @@ impl<'a> Server<'a> {
         })
     }
 
-    /// Takes connections from these sockets from now on.
-    fn watch(&mut self, listeners: Vec<TcpListener>) -> Result<()> {
-        for listener in &listeners {
-            let raw = listener.as_raw_fd();
-            self.poll
-                .registry()
-                .register(&mut SourceFd(&raw), LISTENER, Interest::READABLE)
-                .map_err(|cause| Error::io("cannot watch a listening socket", cause))?;
-        }
-        self.listeners = listeners;
-        Ok(())
-    }
-
-    /// Takes what waits, but not all at once; transient errors are told and survived.
-    fn take_connections(&mut self) {
-        self.resume = None;
-        for listener in 0..self.listeners.len() {
-            for _ in 0..TAKEN_AT_ONCE {
-                match self.listeners[listener].accept() {
-                    Ok((stream, address)) => {
-                        let peer = Peer { address: Some(address) };
-                        self.take(OwnedFd::from(stream), peer);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    // The client left before it was taken.
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                    Err(error) => {
-                        self.surroundings.tell(&Notice::Fault(Error::io("cannot take a connection", error)));
-                        self.resume = Some(clock::now() + PAUSE);
-                        return;
-                    }
-                }
-                // More may wait; the queue tells of new ones alone.
-                self.resume = Some(clock::now());
-            }
-        }
-    }
-
-    fn take(&mut self, client: OwnedFd, peer: Peer) {
-        let taken = SessionId::random().and_then(|session| self.admit(client, peer, session));
-        if let Err(error) = taken {
-            self.surroundings.tell(&Notice::Fault(error));
-        }
-    }
-
-    /// Does what the monitor says; without a monitor nobody can log in any more.
-    fn hear_orders(&mut self) {
-        let mut buffer = [0; 128];
-        loop {
-            let order = match socket::receive(&self.surroundings.control, &mut buffer, false) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Ok(message) if message.length > 0 => Order::from_bytes(&buffer[..message.length]),
-                Ok(_) | Err(_) => {
-                    self.retire();
-                    self.close_idle();
-                    return;
-                }
-            };
-            match order {
-                Ok(Order::Retire) => self.retire(),
-                Ok(Order::End) => {
-                    self.retire();
-                    self.close_idle();
-                }
-                Ok(Order::Reject(id)) => self.reject(id),
-                Ok(Order::Announce(announced)) => self.announced = announced,
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn retire(&mut self) {
-        for listener in self.listeners.drain(..) {
-            let raw = listener.as_raw_fd();
-            let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
-        }
-        self.resume = None;
-    }
-
-    fn close_idle(&mut self) {
-        let idle: Vec<usize> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.is_idle())
-            .map(|(number, _)| *number)
-            .collect();
-        for number in idle {
-            self.with(number, |connection| connection.send_away("[SYS/TEMP] the server is shutting down"));
-        }
-    }
-
-    fn reject(&mut self, id: SessionId) {
-        let found = self.connections.iter().find(|(_, connection)| connection.session == id);
-        if let Some(number) = found.map(|(number, _)| *number) {
-            self.with(number, |connection| {
-                connection.send_away("[SYS/TEMP] too many connections, try again later")
-            });
-        }
-    }
-
-    /// Takes on a client and greets it.
-    fn admit(&mut self, client: OwnedFd, peer: Peer, session: SessionId) -> Result<()> {
+    /// Takes on a client and greets it, in the clear or with TLS from the first octet.
+    fn admit(&mut self, client: OwnedFd, peer: Peer, session: SessionId, tls: bool) -> Result<()> {
         let failed = |cause| Error::io("cannot take on a connection", cause);
-        let stream = Box::new(Plain::new(client).map_err(failed)?);
+        let stream = Endpoint::new(client).map_err(failed)?;
+        let tls = if tls { Some(self.security.begin(self.surroundings.config)?) } else { None };
         let machine = Authorization::new(self.setup(&peer));
         let connection =
-            Connection::new(stream, peer, session, machine, self.times(), self.surroundings.debug);
+            Connection::new(stream, peer, session, machine, self.times(), self.surroundings.debug, tls);
         let (number, both) = (self.next, Interest::READABLE | Interest::WRITABLE);
         self.next += 1;
         let raw = connection.client().as_raw_fd();
@@ -289,10 +219,12 @@ impl<'a> Server<'a> {
             host: config.hostname.clone(),
             shy: config.shy,
             challenge: self.announced.apop.then(|| auth::challenge(&config.hostname)),
-            plaintext_allowed: self.surroundings.plaintext_allowed(peer),
+            plaintext_allowed: self.surroundings.plaintext_allowed(peer, false),
             xlst: config.xtnd.xlst,
             xmit: config.xtnd.xmit,
             mechanisms: self.announced.mechanisms,
+            stls: self.security.is_there(),
+            plaintext_over_tls: self.surroundings.plaintext_allowed(peer, true),
             tls: None,
             seed: auth::seed(),
         }
@@ -308,13 +240,13 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// The event loop; it ends with the last connection when nothing is listened on.
+    /// The event loop; it ends with the last connection and the last relay when nothing is listened on.
     fn run(&mut self) {
         let mut events = Events::with_capacity(256);
-        while !self.connections.is_empty() || !self.listeners.is_empty() {
-            let until =
-                self.deadlines.first().map(|(deadline, _)| *deadline).into_iter().chain(self.resume).min();
-            let timeout = match self.eager.is_empty() {
+        while !self.connections.is_empty() || !self.doors.is_empty() || !self.relays.is_empty() {
+            let first = self.deadlines.first().map(|(deadline, _)| *deadline);
+            let until = first.into_iter().chain(self.resume).chain(self.relays.deadline()).min();
+            let timeout = match self.eager.is_empty() && !self.relays.is_busy() {
                 true => until.map(|deadline| deadline.saturating_duration_since(clock::now())),
                 false => Some(Duration::ZERO),
             };
@@ -330,6 +262,8 @@ impl<'a> Server<'a> {
                     self.hear_orders();
                 } else if event.token() == LISTENER {
                     self.resume = Some(clock::now());
+                } else if self.relays.ready(number) {
+                    // It has its turn when the logins had theirs.
                 } else if event.token() == client_token(number) {
                     self.with(number, Connection::advance);
                 } else {
@@ -343,7 +277,19 @@ impl<'a> Server<'a> {
             if self.resume.is_some_and(|time| time <= clock::now()) {
                 self.take_connections();
             }
+            for (relay, session) in self.relays.serve(clock::now()) {
+                self.end_relay(&relay, session);
+            }
         }
+    }
+
+    /// Out of the event queue: the session may hold its end for a while.
+    fn end_relay(&self, relay: &Relay, session: SessionId) {
+        for descriptor in relay.descriptors() {
+            let raw = descriptor.as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
+        }
+        self.surroundings.debug(session, "the TLS end of the session is closed".to_owned());
     }
 
     fn expire(&mut self) {
@@ -361,11 +307,12 @@ impl<'a> Server<'a> {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         self.deadlines.remove(&(connection.deadline(), number));
         let mut next = work(connection);
-        while let Next::Verify(_) | Next::Rejected(..) = next {
+        loop {
             match next {
                 Next::Verify(login) => self.begin_attempt(number, login),
                 Next::Rejected(user, mechanism, why) => self.report_rejection(number, user, mechanism, why),
-                _ => {}
+                Next::Secure => self.begin_tls(number),
+                _ => break,
             }
             let Some(connection) = self.connections.get_mut(&number) else { return };
             next = connection.advance();
@@ -380,10 +327,22 @@ impl<'a> Server<'a> {
                     self.deadlines.insert((connection.deadline(), number));
                 }
             }
-            Next::Wait | Next::Verify(_) | Next::Rejected(..) => {
+            Next::Wait | Next::Secure | Next::Verify(_) | Next::Rejected(..) => {
                 if let Some(connection) = self.connections.get(&number) {
                     self.deadlines.insert((connection.deadline(), number));
                 }
+            }
+        }
+    }
+
+    /// STLS was answered, and its turn has come.
+    fn begin_tls(&mut self, number: usize) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        match self.security.begin(self.surroundings.config) {
+            Ok(tls) => connection.begin_tls(tls),
+            Err(error) => {
+                self.surroundings.tell(&Notice::Fault(error));
+                connection.cannot_begin_tls();
             }
         }
     }
@@ -392,9 +351,16 @@ impl<'a> Server<'a> {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         let user = login.shown.clone();
         let begun = socket::pair().and_then(|(here, there)| {
-            let notice = Notice::Attempt(connection.session, connection.peer, as_number(&login.shown));
+            let tls = connection.facts().map(|facts| format!("{} {}", facts.tls.version, facts.cipher));
+            let name = as_number(&login.shown);
+            let notice = Notice::Attempt(connection.session, connection.peer, name, tls.unwrap_or_default());
             self.surroundings.send(&notice, &[there.as_fd()])?;
-            socket::send(&here, &Attempt::Credentials(credentials(login)).to_bytes(), &[], true)?;
+            socket::send(
+                &here,
+                &Attempt::Credentials(credentials(login, connection.facts())).to_bytes(),
+                &[],
+                true,
+            )?;
             let raw = here.as_raw_fd();
             self.poll.registry().register(&mut SourceFd(&raw), attempt_token(number), Interest::READABLE)?;
             Ok(here)
@@ -441,16 +407,34 @@ impl<'a> Server<'a> {
         }
         let (session, peer, seconds) =
             (connection.session, connection.peer, connection.began.elapsed().as_secs());
-        if let Err(error) = connection.hand_over() {
+        let patience = self.surroundings.config.limits.idle_timeout;
+        let relayed = connection
+            .hand_over(patience)
+            .and_then(|relay| relay.map_or(Ok(()), |relay| self.add_relay(number, session, relay)));
+        if let Err(error) = relayed {
             self.surroundings.tell(&Notice::Disconnected(session, peer, Departure::Dropped, seconds));
             self.surroundings.tell(&Notice::Fault(Error::io("cannot hand over a client", error)));
         }
     }
 
+    fn add_relay(&mut self, number: usize, session: SessionId, relay: Relay) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let tokens = [client_token(number), attempt_token(number)];
+        for (descriptor, token) in relay.descriptors().iter().zip(tokens) {
+            let raw = descriptor.as_raw_fd();
+            self.poll.registry().register(&mut SourceFd(&raw), token, both)?;
+        }
+        self.relays.add(number, session, relay);
+        Ok(())
+    }
+
     fn forget(&mut self, number: usize, why: Departure) {
-        let Some(connection) = self.connections.remove(&number) else { return };
+        let Some(mut connection) = self.connections.remove(&number) else { return };
         let raw = connection.client().as_raw_fd();
         let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
+        if let Some(reason) = connection.take_failure() {
+            self.surroundings.tell(&Notice::Handshake(connection.session, connection.peer, reason));
+        }
         if let Some(name) = connection.machine().probed() {
             let name = name.as_bytes().to_vec();
             let refused = !connection.machine().takes_passwords();
@@ -483,6 +467,7 @@ fn as_number(name: &str) -> u64 {
     hasher.finish()
 }
 
-fn credentials(login: Login) -> Credentials {
-    Credentials { user: login.shown.into_bytes(), proof: login.proof, encryption: Encryption::default() }
+fn credentials(login: Login, facts: Option<&Facts>) -> Credentials {
+    let version = facts.map(|facts| facts.tls.version.clone()).unwrap_or_default();
+    Credentials { user: login.shown.into_bytes(), proof: login.proof, encryption: Encryption { version } }
 }

@@ -230,8 +230,6 @@ const SASL: u8 = 3;
 pub(crate) struct Encryption {
     /// Protocol version, such as `TLSv1.3`; empty in the clear.
     pub(crate) version: String,
-    /// Channel-binding data (RFC 9266), for mechanisms that bind.
-    pub(crate) binding: Vec<u8>,
 }
 
 /// Credentials as the client sent them.
@@ -261,7 +259,7 @@ impl Message for Attempt {
         match self {
             Self::Credentials(it) => {
                 put_proof(out.byte(1).bytes(&it.user), &it.proof);
-                out.bytes(it.encryption.version.as_bytes()).bytes(&it.encryption.binding);
+                out.bytes(it.encryption.version.as_bytes());
             }
             Self::Proceed => {
                 out.byte(2);
@@ -278,7 +276,7 @@ impl Message for Attempt {
             1 => Ok(Self::Credentials(Credentials {
                 user: input.bytes()?.to_vec(),
                 proof: take_proof(input)?,
-                encryption: Encryption { version: input.text()?, binding: input.bytes()?.to_vec() },
+                encryption: Encryption { version: input.text()? },
             })),
             2 => Ok(Self::Proceed),
             3 => Ok(Self::Client(
@@ -460,7 +458,7 @@ mod tests {
     fn attempts_and_answers_survive_the_wire() {
         for proof in proofs() {
             assert_eq!(Mechanism::from_tag(Mechanism::of(&proof).tag()), Ok(Mechanism::of(&proof)));
-            let encryption = Encryption { version: "TLSv1.3".to_owned(), binding: vec![4] };
+            let encryption = Encryption { version: "TLSv1.3".to_owned() };
             survives(&Attempt::Credentials(Credentials { user: b"ann".to_vec(), proof, encryption }));
         }
         let mechanisms = Mechanisms::NONE.with(sasl::Mechanism::Plain);

@@ -5,9 +5,10 @@
 //! It has no system-call filter and may execute programs, since the child that becomes sendmail needs both; the descriptors of
 //! that child are the message and nothing else.
 
+use super::endings::busy;
 use super::intake::{Intake, Limits, Turn};
 use super::login::{self, Cell};
-use super::message::{Answer, LARGEST, Mechanism, Message};
+use super::message::{LARGEST, Mechanism, Message};
 use super::notice::{Admitted, Notice, only};
 use super::role::Surroundings;
 use super::sendmail;
@@ -24,7 +25,7 @@ use crate::sys::socket::{self, Peer};
 use crate::sys::{clock, descriptors};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -99,6 +100,8 @@ pub(super) struct Visit {
     pub(super) sending: bool,
     /// Whether the log knows why there is no session.
     pub(super) explained: bool,
+    /// Version and cipher suite of TLS.
+    tls: String,
 }
 
 /// A login attempt that waits to be verified.
@@ -107,6 +110,7 @@ pub(super) struct Waiting {
     id: SessionId,
     peer: Peer,
     attempt: OwnedFd,
+    tls: String,
 }
 
 /// A message that sendmail has now.
@@ -162,17 +166,23 @@ impl Monitor {
         })
     }
 
-    /// Forks a login process for one client.
+    /// Forks a login process for one client, who begins with TLS or not.
     ///
     /// # Errors
     /// No process or descriptor is left.
-    pub(crate) fn start_login(&mut self, client: &OwnedFd, session: SessionId, cell: &Cell) -> Result<()> {
+    pub(crate) fn start_login(
+        &mut self,
+        client: &OwnedFd,
+        session: SessionId,
+        cell: &Cell,
+        tls: bool,
+    ) -> Result<()> {
         let known = Some((session, socket::peer(client)));
         // One client, one attempt at a time.
         self.intake.set_limits(Limits { connections: 1, per_address: 1, verifications: 1, waiting: 1 });
         let speaker = Speaker::Login { retiring: true, client: known };
         self.start_speaker(speaker, &[client.as_raw_fd()], |surroundings| {
-            login::serve_one(client, session, surroundings, cell)
+            login::serve_one(client, session, surroundings, cell, tls)
         })
     }
 
@@ -278,9 +288,13 @@ impl Monitor {
                 (self.own, Event::Error { client: None, user: None, text: error.to_string() })
             }
             Notice::Remark(text) => (self.own, Event::Notice { text }),
-            Notice::Attempt(id, peer, user) => {
+            Notice::Handshake(id, peer, text) => {
                 let (id, peer) = known(id, peer);
-                let waiting = Waiting { id, peer, attempt: only(descriptors)? };
+                (id, Event::Handshake { client: peer.address, text })
+            }
+            Notice::Attempt(id, peer, user, tls) => {
+                let (id, peer) = known(id, peer);
+                let waiting = Waiting { id, peer, attempt: only(descriptors)?, tls };
                 return self.take_turn(user, waiting);
             }
             _ => return Err(not_its_to_say("login")),
@@ -314,7 +328,8 @@ impl Monitor {
             (Notice::Begun, Some(admitted)) if visit.began.is_none() => {
                 visit.began = Some(clock::now());
                 let user = admitted.user.clone().into_bytes();
-                Event::Login { client, user, mechanism: admitted.mechanism.name() }
+                let mechanism = admitted.mechanism.name();
+                Event::Login { client, user, mechanism, tls: visit.tls.clone() }
             }
             (Notice::Fault(error), admitted) => {
                 let user = admitted.as_ref().map(|admitted| admitted.user.clone().into_bytes());
@@ -370,7 +385,7 @@ impl Monitor {
     }
 
     fn start_verifier(&mut self, waiting: Waiting) -> Result<()> {
-        let Waiting { id, peer, attempt } = waiting;
+        let Waiting { id, peer, attempt, tls } = waiting;
         let visit = Visit {
             id,
             peer,
@@ -380,6 +395,7 @@ impl Monitor {
             report: None,
             sending: false,
             explained: false,
+            tls,
         };
         let speaker = Speaker::Session(Box::new(visit));
         let started = self.start_speaker(speaker, &[attempt.as_raw_fd()], |surroundings| {
@@ -467,27 +483,12 @@ impl Monitor {
     pub(super) fn own_remark(&self, text: String) {
         self.log.event(&self.own, std::process::id(), &Event::Notice { text });
     }
-
-    /// Whether a session with this id goes on, whatever became of its login process.
-    pub(super) fn has_session(&self, id: &SessionId) -> bool {
-        self.channels
-            .values()
-            .any(|channel| matches!(&channel.speaker, Speaker::Session(visit) if visit.id == *id))
-    }
 }
 
 /// The first thing in a child: what it does not need is closed, signals are as in a fresh process.
-fn become_child(kept: &[RawFd]) {
+pub(super) fn become_child(kept: &[RawFd]) {
     descriptors::close_all_but(kept);
     signals::restore();
-}
-
-/// Tells a login process that an attempt cannot be verified.
-fn busy(attempt: &impl AsFd) {
-    let reply = "[SYS/TEMP] the server is too busy, try again later".to_owned();
-    let answer = Answer::Unavailable { reply, delayed: false };
-    // The login process may be gone; then nobody waits for it.
-    let _ = socket::send(attempt, &answer.to_bytes(), &[], false);
 }
 
 fn not_its_to_say(role: &str) -> Error {

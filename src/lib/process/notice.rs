@@ -22,6 +22,8 @@ pub(crate) enum Departure {
     TimedOut,
     /// Too many syntax errors or refused logins.
     Expelled,
+    /// TLS failed.
+    Handshake,
 }
 
 /// Who was let in, said once by the verifier, while it still has its privileges.
@@ -50,7 +52,10 @@ pub(crate) enum Notice {
     Connected(SessionId, Peer),
     /// Login process: check credentials; the attempt's socket comes with it.
     /// The number stands for the name, so that those who log in as others need not wait for it.
-    Attempt(SessionId, Peer, u64),
+    /// The text is version and cipher suite of TLS, with a blank between; empty in the clear.
+    Attempt(SessionId, Peer, u64, String),
+    /// Login process: TLS failed, with the reason.
+    Handshake(SessionId, Peer, String),
     /// Login process: a client left without a session.
     Disconnected(SessionId, Peer, Departure, u64),
     /// Login process: this name, and no password; whether passwords are refused on that connection.
@@ -85,8 +90,8 @@ impl Message for Notice {
             Self::Connected(session, peer) => {
                 out.byte(1).session(*session).peer(peer);
             }
-            Self::Attempt(session, peer, user) => {
-                out.byte(2).session(*session).peer(peer).number(*user);
+            Self::Attempt(session, peer, user, tls) => {
+                out.byte(2).session(*session).peer(peer).number(*user).bytes(tls.as_bytes());
             }
             Self::Disconnected(session, peer, departure, seconds) => {
                 out.byte(3).session(*session).peer(peer).byte(*departure as u8).number(*seconds);
@@ -122,13 +127,16 @@ impl Message for Notice {
                 out.byte(15).session(*session).peer(peer).bytes(user);
                 out.byte(mechanism.tag()).bytes(reason.as_bytes());
             }
+            Self::Handshake(session, peer, reason) => {
+                out.byte(16).session(*session).peer(peer).bytes(reason.as_bytes());
+            }
         }
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(match input.byte()? {
             1 => Self::Connected(input.session()?, input.peer()?),
-            2 => Self::Attempt(input.session()?, input.peer()?, input.number()?),
+            2 => Self::Attempt(input.session()?, input.peer()?, input.number()?, input.text()?),
             3 => Self::Disconnected(
                 input.session()?,
                 input.peer()?,
@@ -137,6 +145,7 @@ impl Message for Notice {
                     1 => Departure::Dropped,
                     2 => Departure::TimedOut,
                     3 => Departure::Expelled,
+                    4 => Departure::Handshake,
                     _ => return Err(Malformed),
                 },
                 input.number()?,
@@ -159,6 +168,7 @@ impl Message for Notice {
                 Mechanism::from_tag(input.byte()?)?,
                 input.text()?,
             ),
+            16 => Self::Handshake(input.session()?, input.peer()?, input.text()?),
             _ => return Err(Malformed),
         })
     }
@@ -193,6 +203,7 @@ impl Departure {
             Self::Dropped => "dropped",
             Self::TimedOut => "timeout",
             Self::Expelled => "errors",
+            Self::Handshake => "handshake",
         }
     }
 }

@@ -68,14 +68,20 @@ impl Surroundings<'_> {
         }
     }
 
-    /// Whether a client may send a password in the clear.
-    pub(crate) fn plaintext_allowed(&self, peer: &Peer) -> bool {
-        self.config.auth.plaintext == Plaintext::Always || peer.is_local()
+    /// Whether a client may send a password as it is over a connection that is encrypted or not.
+    pub(crate) fn plaintext_allowed(&self, peer: &Peer, encrypted: bool) -> bool {
+        match self.config.auth.plaintext {
+            Plaintext::Always => true,
+            Plaintext::TlsOrLoopback => encrypted || peer.is_local(),
+            Plaintext::Tls => encrypted,
+            Plaintext::Never => false,
+        }
     }
 
-    /// What CAPA announces after a login over a connection with these terms: the same as before.
+    /// What CAPA announces after a login over a connection with these terms: the same as before, but for STLS.
     pub(crate) fn offer(&self, terms: &Terms) -> Offer {
         Offer {
+            stls: false,
             plaintext_allowed: terms.plaintext_allowed,
             mechanisms: terms.mechanisms,
             xlst: self.config.xtnd.xlst,

@@ -4,14 +4,16 @@
 //! over the listening sockets, and the old one ends with its last connection. A login process that dies is replaced; sessions
 //! are not its children and go on.
 
-use super::login::{self, Cell};
+use super::login::{self, Cell, Door};
 use super::message::{Message, Order};
 use super::monitor::{Channel, Monitor, Speaker, limits};
+use super::vault::{self, Sealed};
 use super::{inetd, places};
 use crate::auth;
-use crate::config::{Address, Config};
-use crate::error::{Error, Result};
+use crate::config::{Address, Config, defaults};
+use crate::error::{Error, Kind, Result};
 use crate::log::{Log, SessionId};
+use crate::sys::descriptors::Passed;
 use crate::sys::notify::Manager;
 use crate::sys::{clock, process, socket};
 use crate::transport::listen;
@@ -44,6 +46,8 @@ pub(crate) struct Site {
     cell: Cell,
     plan: Plan,
     manager: Manager,
+    /// Certificates and keys.
+    sealed: Option<Sealed>,
     /// When login processes that died are to be replaced.
     due: Vec<Instant>,
 }
@@ -52,6 +56,8 @@ pub(crate) struct Site {
 struct Listener {
     address: Option<Address>,
     socket: TcpListener,
+    /// Whether its connections begin with TLS.
+    tls: bool,
 }
 
 /// A monitor that listens, with its first generation of login processes.
@@ -59,7 +65,7 @@ struct Listener {
 /// # Errors
 /// An address cannot be listened on, or nothing can be served.
 pub(crate) fn start(
-    passed: Vec<OwnedFd>,
+    passed: Vec<Passed>,
     config: Config,
     plan: Plan,
     log: Log,
@@ -67,12 +73,15 @@ pub(crate) fn start(
 ) -> Result<Monitor> {
     process::raise_descriptor_limit();
     let mut listeners = Vec::new();
-    for socket in passed {
-        let socket = TcpListener::from(socket);
+    for passed in passed {
+        let tls = begins_with_tls(&passed);
+        let socket = TcpListener::from(passed.socket);
         listen::prepare(&socket).map_err(|cause| Error::io("cannot use a socket from systemd", cause))?;
-        listeners.push(Listener { address: None, socket });
+        listeners.push(Listener { address: None, socket, tls });
     }
     let listeners = open_listeners(listeners, &config)?;
+    let sealed = vault::seal(&config)?;
+    needs_certificate(&listeners, sealed.as_ref())?;
     if log.debugs() {
         // What is accepted from them inherits it.
         listeners.iter().for_each(|listener| socket::debug(&listener.socket));
@@ -80,24 +89,47 @@ pub(crate) fn start(
     let cell = Cell { ids: inetd::login_ids()?, root: places::prepare(&config)? };
     let mut monitor = Monitor::new(config, log, own)?;
     monitor.site =
-        Some(Site { listeners, cell, plan, manager: Manager::from_environment(), due: Vec::new() });
+        Some(Site { listeners, cell, plan, manager: Manager::from_environment(), sealed, due: Vec::new() });
     monitor.start_generation();
     monitor.say_ready();
     Ok(monitor)
 }
 
+/// Whether connections to a socket from systemd begin with TLS: its name says so (`FileDescriptorName=`), or else its port.
+pub(crate) fn begins_with_tls(passed: &Passed) -> bool {
+    match passed.name.trim_end_matches(".socket") {
+        "pop3s" => true,
+        "pop3" => false,
+        _ => socket::local_port(&passed.socket) == Some(defaults::POP3S_PORT),
+    }
+}
+
 /// Keeps the sockets of systemd and those whose address stays, opens what is new.
 fn open_listeners(old: Vec<Listener>, config: &Config) -> Result<Vec<Listener>> {
-    let mut kept: Vec<Listener> = old
-        .into_iter()
-        .filter(|listener| listener.address.is_none_or(|address| config.listen.pop3.contains(&address)))
-        .collect();
-    for address in &config.listen.pop3 {
+    let wanted = [(false, &config.listen.pop3), (true, &config.listen.pop3s)];
+    let mut kept = old;
+    kept.retain(|listener| {
+        let stays =
+            |address: &Address| wanted.iter().any(|(tls, all)| *tls == listener.tls && all.contains(address));
+        listener.address.as_ref().is_none_or(stays)
+    });
+    for (tls, address) in wanted.into_iter().flat_map(|(tls, all)| all.iter().map(move |one| (tls, one))) {
         if !kept.iter().any(|listener| listener.address.as_ref() == Some(address)) {
-            kept.push(Listener { address: Some(*address), socket: listen::open(address)? });
+            kept.push(Listener { address: Some(*address), socket: listen::open(address)?, tls });
         }
     }
     Ok(kept)
+}
+
+fn needs_certificate(listeners: &[Listener], sealed: Option<&Sealed>) -> Result<()> {
+    match sealed.is_none() && listeners.iter().any(|listener| listener.tls) {
+        false => Ok(()),
+        true => Err(Error::new(
+            Kind::Config,
+            "a socket for TLS is to be listened on, but there is no certificate",
+        )
+        .with_fix("set certificate and key under [tls]")),
+    }
 }
 
 impl Monitor {
@@ -106,8 +138,8 @@ impl Monitor {
         let Some(site) = &self.site else { return Vec::new() };
         site.listeners
             .iter()
-            .filter_map(|listener| listener.socket.local_addr().ok())
-            .map(|address| address.to_string())
+            .filter_map(|listener| Some((listener.socket.local_addr().ok()?, listener.tls)))
+            .map(|(address, tls)| format!("{address}{}", if tls { " (TLS)" } else { "" }))
             .collect()
     }
 
@@ -134,12 +166,23 @@ impl Monitor {
 
     fn start_login_process(&mut self) -> Result<()> {
         let Some(mut site) = self.site.take() else { return Ok(()) };
-        let kept: Vec<RawFd> = site.listeners.iter().map(|listener| listener.socket.as_raw_fd()).collect();
+        let sealed = site.sealed.as_ref();
+        let kept: Vec<RawFd> = site
+            .listeners
+            .iter()
+            .map(|listener| listener.socket.as_raw_fd())
+            .chain(sealed.map(|sealed| sealed.file.as_raw_fd()))
+            .collect();
         let started =
             self.start_speaker(Speaker::Login { retiring: false, client: None }, &kept, |surroundings| {
                 // In the child: the listening sockets are its own now, so that it can close them.
-                let sockets = std::mem::take(&mut site.listeners).into_iter().map(|listener| listener.socket);
-                login::serve_many(sockets.collect(), surroundings, &site.cell)
+                let doors = std::mem::take(&mut site.listeners)
+                    .into_iter()
+                    .map(|Listener { socket, tls, .. }| Door { socket, tls })
+                    .collect();
+                // And so is the file with the keys, which is closed before a stranger comes.
+                let sealed = site.sealed.take();
+                login::serve_many(doors, sealed, surroundings, &site.cell)
             });
         self.site = Some(site);
         started
@@ -212,13 +255,20 @@ impl Monitor {
         let Some(site) = &mut self.site else { return Ok(()) };
         let config = (site.plan.load)()?;
         let root = places::prepare(&config)?;
+        let sealed = vault::seal(&config)?;
         let copies = site
             .listeners
             .iter()
-            .map(|listener| Ok(Listener { address: listener.address, socket: listener.socket.try_clone()? }))
+            .map(|listener| {
+                let Listener { address, socket, tls } = listener;
+                Ok(Listener { address: *address, socket: socket.try_clone()?, tls: *tls })
+            })
             .collect::<std::io::Result<Vec<_>>>()
             .map_err(|cause| Error::io("cannot keep the listening sockets", cause))?;
-        site.listeners = open_listeners(copies, &config)?;
+        let listeners = open_listeners(copies, &config)?;
+        needs_certificate(&listeners, sealed.as_ref())?;
+        site.listeners = listeners;
+        site.sealed = sealed;
         site.cell.root = root;
         site.due.clear();
         self.intake.set_limits(limits(&config));
@@ -267,5 +317,12 @@ impl Monitor {
                 channel.child.terminate();
             }
         }
+    }
+
+    /// Whether a session with this id goes on, whatever became of its login process.
+    fn has_session(&self, id: &SessionId) -> bool {
+        self.channels
+            .values()
+            .any(|channel| matches!(&channel.speaker, Speaker::Session(visit) if visit.id == *id))
     }
 }

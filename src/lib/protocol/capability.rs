@@ -16,10 +16,12 @@ pub struct Offer {
     pub shy: bool,
     /// What AUTH takes on this connection.
     pub mechanisms: Mechanisms,
+    /// STLS can be used now: before login, on a connection in the clear (RFC 2595, section 4).
+    pub stls: bool,
 }
 
-/// The answer's lines, without CRLF and without the final `.` line. They are the same before and after login:
-/// RFC 2449, section 6 allows no difference for any of these, and some clients ask only once for UIDL.
+/// The answer's lines, without CRLF and without the final `.` line. But for STLS they are the same before and after
+/// login: RFC 2449, section 6 allows no difference for any of these, and some clients ask only once for UIDL.
 pub fn lines(offer: &Offer) -> Vec<String> {
     let mut lines = vec!["TOP".to_owned()];
     if offer.plaintext_allowed {
@@ -30,6 +32,9 @@ pub fn lines(offer: &Offer) -> Vec<String> {
         ["PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER", "UIDL", "UTF8", "LANG"]
             .map(str::to_owned),
     );
+    if offer.stls {
+        lines.push("STLS".to_owned());
+    }
     if !offer.shy {
         lines.push(format!("IMPLEMENTATION poptools-{VERSION}"));
     }
@@ -61,6 +66,7 @@ mod tests {
         xmit: true,
         shy: false,
         mechanisms: Mechanisms::NONE.with(Mechanism::Plain).with(Mechanism::ScramSha256),
+        stls: false,
     };
 
     /// RFC 2449, section 6; RFC 3206, section 6; RFC 5034, section 3; RFC 6856, sections 2 and 3. Names are ASCII
@@ -89,11 +95,24 @@ mod tests {
     #[test]
     fn what_is_off_is_not_announced() {
         let mechanisms = Mechanisms::NONE;
-        let none =
-            lines(&Offer { plaintext_allowed: false, xlst: false, xmit: false, shy: true, mechanisms });
+        let none = lines(&Offer {
+            plaintext_allowed: false,
+            xlst: false,
+            xmit: false,
+            shy: true,
+            mechanisms,
+            stls: false,
+        });
         assert_eq!(none.join(","), "TOP,PIPELINING,RESP-CODES,AUTH-RESP-CODE,EXPIRE NEVER,UIDL,UTF8,LANG");
         assert!(lines(&Offer { xmit: false, ..ALL }).contains(&"X-XTND XLST".to_owned()));
         assert!(lines(&Offer { xlst: false, ..ALL }).contains(&"X-XTND XMIT".to_owned()));
+    }
+
+    /// RFC 2595, section 4.
+    #[test]
+    fn stls_is_announced_where_it_can_be_used() {
+        assert!(lines(&Offer { stls: true, ..ALL }).contains(&"STLS".to_owned()));
+        assert!(!lines(&ALL).contains(&"STLS".to_owned()));
     }
 
     /// RFC 2449, section 4: a capability line has at most 512 octets with CRLF.

@@ -119,6 +119,16 @@ const GERMAN: &[(&str, &str)] = &[
         "Passwörter werden über diese Verbindung nicht angenommen, denn sie ist nicht verschlüsselt.",
     ),
     (
+        "Passwords are not accepted over this connection, which is not encrypted: use STLS first.",
+        "Passwörter werden über diese Verbindung nicht angenommen, denn sie ist nicht verschlüsselt: zuerst STLS.",
+    ),
+    (
+        "Passwords are not accepted by this server, use another mechanism.",
+        "Passwörter nimmt dieser Server nicht an, bitte ein anderes Verfahren.",
+    ),
+    ("Begin TLS negotiation.", "TLS kann beginnen."),
+    ("The connection is encrypted already.", "Die Verbindung ist schon verschlüsselt."),
+    (
         "Not logged in: this command is for after USER and PASS.",
         "Nicht angemeldet: dieser Befehl kommt nach USER und PASS.",
     ),

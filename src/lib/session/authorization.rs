@@ -40,6 +40,10 @@ pub struct Setup {
     pub xmit: bool,
     /// CRAM-MD5 and SCRAM, as far as somebody can use them (design, section 3). What else is offered depends on the connection.
     pub mechanisms: Mechanisms,
+    /// STLS can be used: there is a certificate, and the connection is in the clear (RFC 2595, section 4).
+    pub stls: bool,
+    /// Passwords may be sent as they are once TLS protects the connection.
+    pub plaintext_over_tls: bool,
     /// What TLS gives; `None` in the clear.
     pub tls: Option<TlsFacts>,
     /// Random octets of this connection's own, from which its challenges are made.
@@ -63,6 +67,9 @@ pub enum Effect {
     Proceed,
     /// Nobody gets in with this, of this name. Tell the log, and refuse as after a verdict.
     Reject(String, Mechanism, Rejection),
+    /// Send it, forget what was received behind the command, and begin TLS; when its handshake is done, call
+    /// [`Authorization::encrypted`]. Parse nothing before.
+    StartTls(Reply),
     /// Send it and close the connection.
     Close(Reply),
 }
@@ -225,10 +232,12 @@ impl Authorization {
         Terms { plaintext_allowed, mechanisms, language: self.language }
     }
 
-    /// The connection is encrypted from now on, and the client begins anew (RFC 2595, section 4): what it said before is forgotten.
-    pub fn encrypted(&mut self, facts: TlsFacts, plaintext_allowed: bool) {
+    /// TLS protects the connection from now on, and the client begins anew: what it said before is forgotten, since somebody on the
+    /// way may have said it (RFC 2595, section 4). That goes for UTF8 and LANG too. What it has been counted for stays.
+    pub fn encrypted(&mut self, facts: TlsFacts) {
         self.setup.tls = Some(facts);
-        self.setup.plaintext_allowed = plaintext_allowed;
+        self.setup.stls = false;
+        self.setup.plaintext_allowed = self.setup.plaintext_over_tls;
         self.user = None;
         self.exchange = None;
         self.probed = None;
@@ -275,7 +284,7 @@ impl Authorization {
             Command::Quit => return Effect::Close(greeting::farewell(&self.setup.host)),
             Command::Auth { mechanism: None, .. } => return self.list(),
             Command::Auth { mechanism: Some(mechanism), initial } => return self.auth(mechanism, initial),
-            Command::Stls => not_supported("STLS"),
+            Command::Stls => return self.stls(),
             Command::Utf8 => {
                 self.utf8 = true;
                 Reply::ok("UTF-8 is understood.")
@@ -299,11 +308,19 @@ impl Authorization {
         })
     }
 
+    fn stls(&self) -> Effect {
+        match self.setup {
+            Setup { tls: Some(_), .. } => Effect::Reply(Reply::err("The connection is encrypted already.")),
+            Setup { stls: false, .. } => Effect::Reply(not_supported("STLS")),
+            _ => Effect::StartTls(Reply::ok("Begin TLS negotiation.")),
+        }
+    }
+
     fn user(&mut self, name: &[u8]) -> Reply {
         let shown = shown(name);
         self.probed = Some(shown.clone());
         if !self.setup.plaintext_allowed {
-            return plaintext_refused();
+            return self.plaintext_refused();
         }
         let reply = Reply::ok(format!("Password required for {shown}."));
         self.user = Some((shown, UserName::parse(name)));
@@ -312,7 +329,7 @@ impl Authorization {
 
     fn pass(&mut self, user: Option<(String, Option<UserName>)>, password: &[u8]) -> Effect {
         if !self.setup.plaintext_allowed {
-            return Effect::Reply(plaintext_refused());
+            return Effect::Reply(self.plaintext_refused());
         }
         match user {
             Some((shown, user)) => {
@@ -353,13 +370,26 @@ impl Authorization {
 
     fn offer(&self) -> Offer {
         let Setup { plaintext_allowed, xlst, xmit, shy, .. } = self.setup;
-        Offer { plaintext_allowed, xlst, xmit, shy, mechanisms: self.offered() }
+        Offer { plaintext_allowed, xlst, xmit, shy, mechanisms: self.offered(), stls: self.setup.stls }
     }
-}
 
-/// RFC 3206, section 4: `[SYS/PERM]`, since the client cannot mend it by trying again.
-fn plaintext_refused() -> Reply {
-    Reply::coded(Code::SysPerm, "Passwords are not accepted over this connection, which is not encrypted.")
+    /// RFC 3206, section 4: `[SYS/PERM]`, since the client cannot mend it by trying again.
+    fn plaintext_refused(&self) -> Reply {
+        match self.setup {
+            Setup { tls: Some(_), .. } => Reply::coded(
+                Code::SysPerm,
+                "Passwords are not accepted by this server, use another mechanism.",
+            ),
+            Setup { stls: true, plaintext_over_tls: true, .. } => Reply::coded(
+                Code::SysPerm,
+                "Passwords are not accepted over this connection, which is not encrypted: use STLS first.",
+            ),
+            _ => Reply::coded(
+                Code::SysPerm,
+                "Passwords are not accepted over this connection, which is not encrypted.",
+            ),
+        }
+    }
 }
 
 mod auth;

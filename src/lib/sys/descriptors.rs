@@ -71,17 +71,33 @@ pub(crate) fn onto_standard_input(fd: impl AsFd) -> std::io::Result<()> {
     Ok(nix::unistd::dup2_stdin(fd)?)
 }
 
-/// The descriptors that systemd passed to this process (sd_listen_fds(3)).
+/// A descriptor from systemd.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    /// The descriptor.
+    pub(crate) socket: OwnedFd,
+    /// Its name (`FileDescriptorName=`); empty when systemd gave none.
+    pub(crate) name: String,
+}
+
+/// The descriptors that systemd passed to this process, with their names (sd_listen_fds_with_names(3)).
 ///
 /// # Errors
 /// One of them is not open.
-pub(crate) fn passed_by_systemd() -> Result<Vec<OwnedFd>> {
+pub(crate) fn passed_by_systemd() -> Result<Vec<Passed>> {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u32>().ok());
     if number("LISTEN_PID") != Some(std::process::id()) {
         return Ok(Vec::new());
     }
     let count = number("LISTEN_FDS").unwrap_or(0).min(MOST_PASSED);
-    (0..count).map(|index| pass(FIRST_PASSED + RawFd::try_from(index).unwrap_or(0))).collect()
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':').map(str::to_owned);
+    (0..count)
+        .map(|index| {
+            let socket = pass(FIRST_PASSED + RawFd::try_from(index).unwrap_or(0))?;
+            Ok(Passed { socket, name: names.next().unwrap_or_default() })
+        })
+        .collect()
 }
 
 fn pass(number: RawFd) -> Result<OwnedFd> {

@@ -48,6 +48,8 @@ groups! {
     Messages = MESSAGES,
     /// The event queue of the login process.
     Events = EVENTS,
+    /// Pairs of connected streams, for what goes between a client with TLS and its session.
+    Pairs = PAIRS,
     /// Taking connections from sockets that listen.
     Accept = ACCEPT,
     /// Reading, writing, locking, truncating and syncing files that are open.
@@ -226,6 +228,10 @@ fn conditional(group: Calls) -> Vec<(i64, Vec<Condition>)> {
                 (libc::SYS_sendmsg, vec![Within(2, SENDING)]),
             ]
         }
+        Calls::Pairs => {
+            let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+            vec![(libc::SYS_socketpair, vec![Is(0, libc::AF_UNIX), Is(1, kind)])]
+        }
         Calls::OpenFiles => vec![control(libc::F_OFD_SETLK)],
         Calls::Attributes => vec![control(libc::F_SETLEASE)],
         Calls::Events | Calls::Accept | Calls::Names | Calls::Processes => Vec::new(),
@@ -273,6 +279,8 @@ const EVENTS: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_epoll_wait,
 ];
+
+const PAIRS: &[i64] = &[];
 
 const ACCEPT: &[i64] = &[libc::SYS_accept4];
 

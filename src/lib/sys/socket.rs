@@ -149,6 +149,21 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
 }
 
+/// Two connected ends of a stream.
+///
+/// # Errors
+/// No descriptor is left.
+pub(crate) fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?)
+}
+
+/// The port at this end of a network connection, or of a socket that listens.
+pub(crate) fn local_port(fd: impl AsFd) -> Option<u16> {
+    let storage = nix::sys::socket::getsockname::<SockaddrStorage>(fd.as_fd().as_raw_fd()).ok()?;
+    let v4 = storage.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::port);
+    v4.or_else(|| storage.as_sockaddr_in6().map(nix::sys::socket::SockaddrIn6::port))
+}
+
 /// Sends one message with descriptors. With `patient` false it does not wait for room.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! AUTH (RFC 5034): which mechanisms, and the lines of an exchange.
 
-use super::{Authorization, Effect, Setup, plaintext_refused};
+use super::{Authorization, Effect, Setup};
 use crate::protocol::command::Hidden;
 use crate::protocol::line::Line;
 use crate::protocol::reply::Reply;
@@ -40,7 +40,7 @@ impl Authorization {
         };
         if !self.offered().has(mechanism) {
             return Effect::Reply(match mechanism {
-                Mechanism::Plain => plaintext_refused(),
+                Mechanism::Plain => self.plaintext_refused(),
                 _ => Reply::err(format!("{} is not offered on this connection.", mechanism.name())),
             });
         }

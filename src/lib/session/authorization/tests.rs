@@ -10,6 +10,8 @@ fn setup() -> Setup {
         xlst: true,
         xmit: true,
         mechanisms: Mechanisms::NONE,
+        stls: false,
+        plaintext_over_tls: true,
         tls: None,
         seed: [1; 32],
     }
@@ -219,4 +221,48 @@ fn pass_is_text_after_utf8() {
 fn quit_before_login_closes() {
     let farewell = Reply::ok("Pop server at mx.example signing off.");
     assert_eq!(say(&mut machine(), "QUIT"), Effect::Close(farewell));
+}
+
+fn with_tls(plaintext_allowed: bool, over_tls: bool) -> Authorization {
+    Authorization::new(Setup { plaintext_allowed, plaintext_over_tls: over_tls, stls: true, ..setup() })
+}
+
+fn facts() -> TlsFacts {
+    TlsFacts { version: "TLSv1.3".to_owned(), ..TlsFacts::default() }
+}
+
+fn announces(machine: &mut Authorization, capability: &str) -> bool {
+    match say(machine, "CAPA") {
+        Effect::Lines(_, lines) => lines.contains(&capability.to_owned()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// RFC 2595, section 4: what was known before is discarded, and STLS is not possible any more.
+#[test]
+fn stls_forgets_what_was_said_before() {
+    let mut machine = with_tls(true, true);
+    assert!(announces(&mut machine, "STLS"));
+    reply(&mut machine, "USER ann");
+    assert!(matches!(say(&mut machine, "STLS"), Effect::StartTls(reply) if reply.is_ok()));
+    machine.encrypted(facts());
+    assert!(!reply(&mut machine, "PASS secret").is_ok(), "the name was given in the clear");
+    assert!(!announces(&mut machine, "STLS"));
+    assert_eq!(reply(&mut machine, "STLS"), Reply::err("The connection is encrypted already."));
+}
+
+/// Design, section 5, and section 7: `plaintext = "tls"` and `"never"`.
+#[test]
+fn passwords_wait_for_encryption() {
+    let mut machine = with_tls(false, true);
+    assert!(reply(&mut machine, "USER ann").text().ends_with("use STLS first."));
+    assert!(!announces(&mut machine, "USER"));
+    machine.encrypted(facts());
+    assert!(announces(&mut machine, "USER"));
+    assert!(reply(&mut machine, "USER ann").is_ok());
+    let mut never = with_tls(false, false);
+    assert!(!reply(&mut never, "USER ann").text().contains("STLS"), "it would not help");
+    never.encrypted(facts());
+    assert!(reply(&mut never, "USER ann").text().ends_with("use another mechanism."));
+    assert!(!announces(&mut never, "USER"));
 }

@@ -1,8 +1,14 @@
 use super::*;
 use crate::protocol::sasl::Mechanisms;
 
-const OFFER: Offer =
-    Offer { plaintext_allowed: true, xlst: true, xmit: true, shy: false, mechanisms: Mechanisms::NONE };
+const OFFER: Offer = Offer {
+    plaintext_allowed: true,
+    xlst: true,
+    xmit: true,
+    shy: false,
+    mechanisms: Mechanisms::NONE,
+    stls: false,
+};
 
 /// Three messages of 100, 200 and 300 octets.
 fn session() -> Transaction {

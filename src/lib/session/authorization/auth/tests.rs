@@ -19,6 +19,8 @@ fn machine(tls: Option<TlsFacts>) -> Authorization {
         xlst: true,
         xmit: true,
         mechanisms: SECRETS,
+        stls: tls.is_none(),
+        plaintext_over_tls: true,
         tls,
         seed: [1; 32],
     })
@@ -73,8 +75,8 @@ fn mechanisms_depend_on_the_connection() {
     assert_eq!(names(&mut machine(None)), "SCRAM-SHA-256 CRAM-MD5 PLAIN");
     assert_eq!(names(&mut machine(Some(facts()))), "SCRAM-SHA-256-PLUS SCRAM-SHA-256 CRAM-MD5 PLAIN");
     let unbound = TlsFacts { client_name: Some("ann".to_owned()), ..TlsFacts::default() };
-    let mut encrypted = machine(None);
-    encrypted.encrypted(unbound, false);
+    let mut encrypted = Authorization::new(Setup { plaintext_over_tls: false, ..machine(None).setup });
+    encrypted.encrypted(unbound);
     assert_eq!(names(&mut encrypted), "EXTERNAL SCRAM-SHA-256 CRAM-MD5");
     match say(&mut encrypted, "CAPA") {
         Effect::Lines(_, lines) => {
@@ -321,13 +323,34 @@ fn refused_names_stay_nobodys() {
     }
 }
 
-/// RFC 2595, section 4: after STLS the client begins anew.
+/// RFC 2595, section 4: after STLS the client begins anew. RFC 6856, section 2.1, lets servers refuse STLS after UTF8, which would
+/// leave the client in the clear.
 #[test]
 fn encryption_forgets_what_was_said() {
     let mut machine = machine(None);
-    let _ = reply(&mut machine, "LANG de");
-    let _ = reply(&mut machine, "USER ann");
-    machine.encrypted(facts(), true);
+    for line in ["LANG de", "UTF8", "USER ann"] {
+        assert!(matches!(say(&mut machine, line), Effect::Reply(reply) if reply.is_ok()), "{line}");
+    }
+    assert!(matches!(say(&mut machine, "STLS"), Effect::StartTls(_)));
+    machine.encrypted(facts());
     assert_eq!(machine.terms().language, crate::protocol::language::Language::Default);
     assert_eq!(reply(&mut machine, "PASS x"), "USER comes first.");
+    let _ = reply(&mut machine, "USER ann");
+    let login = login(say(&mut machine, "PASS \u{a0}x"));
+    assert!(
+        matches!(login.proof, Proof::Password(password) if password.prepared.is_none()),
+        "no UTF8 any more"
+    );
+}
+
+/// RFC 5034, section 3: what AUTH takes after STLS is what CAPA says then, and what the session will say.
+#[test]
+fn terms_are_those_of_the_encrypted_connection() {
+    let mut machine = Authorization::new(Setup { plaintext_allowed: false, ..machine(None).setup });
+    let before = machine.terms();
+    assert!(!before.plaintext_allowed && !before.mechanisms.has(Mechanism::ScramSha256Plus));
+    machine.encrypted(TlsFacts { client_name: Some("ann".to_owned()), ..facts() });
+    let after = machine.terms();
+    assert!(after.plaintext_allowed);
+    assert!(Mechanism::ALL.into_iter().all(|mechanism| after.mechanisms.has(mechanism)));
 }
