@@ -125,7 +125,8 @@ impl Store {
 
     fn deliver(&self, text: &str) -> Message {
         let number = self.delivered.replace(self.delivered.get() + 1);
-        let name = format!("mail/new/{}.P{number}.host", 1000 + number / 3);
+        // Three a second; within one the octets of the name decide.
+        let name = format!("mail/new/{}.P{number:04}.host", 1000 + number / 3);
         if self.format == Format::Maildir {
             std::fs::write(self.at(&name), text).unwrap();
         } else {
