@@ -26,7 +26,7 @@ const FORGOTTEN: Duration = Duration::from_secs(24 * 3600);
 /// How long one waits for another program of the same user.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the file has: padded, so that every write covers the one before.
+/// Octets of the file: padded, so that every write covers the one before.
 const WIDTH: usize = 40;
 
 /// A counted attempt. It stays one unless it is [forgiven](Attempt::forgive).
@@ -85,10 +85,15 @@ impl Attempt {
     }
 
     fn write(&self, count: u32, last: Duration) -> std::io::Result<()> {
-        let text = format!("{count} {}", last.as_secs());
-        self.file.write_all_at(format!("{text:<width$}\n", width = WIDTH - 1).as_bytes(), 0)?;
+        self.file.write_all_at(line(count, last).as_bytes(), 0)?;
         self.file.sync_all()
     }
+}
+
+/// What the file has. The caller's limit on the size of files may cut a write short: since all digits have their places, the
+/// beginning of a higher count with the end of the one before is no lower than that.
+fn line(count: u32, last: Duration) -> String {
+    format!("{count:010} {:020}{:>rest$}", last.as_secs(), '\n', rest = WIDTH - 31)
 }
 
 fn parse(text: &[u8]) -> Option<(u32, Duration)> {
@@ -155,10 +160,24 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             assert!(!is_counted(&places, 7));
             let text = std::fs::read_to_string(&file).unwrap_or_default();
-            assert!(text.starts_with("3 ") || text.is_empty(), "{text}");
+            assert!(text.starts_with("0000000003 ") || text.is_empty(), "{text}");
         }
         std::fs::write(&file, "9 1000").unwrap();
         assert!(is_counted(&places, 7), "long ago");
-        assert!(std::fs::read_to_string(&file).unwrap().starts_with("1 "), "and forgotten");
+        assert!(std::fs::read_to_string(&file).unwrap().starts_with("0000000001 "), "and forgotten");
+    }
+
+    /// A caller with a limit on the size of files gains nothing by it.
+    #[test]
+    fn a_write_that_is_cut_short_counts_no_less() {
+        for count in [0, 3, 9, 19, 99, 999, 12_345_678] {
+            let (before, after) =
+                (line(count, Duration::from_secs(999)), line(count + 1, Duration::from_secs(1000)));
+            assert_eq!((before.len(), parse(before.as_bytes()).unwrap().0), (WIDTH, count));
+            for cut in 0..=WIDTH {
+                let torn = [&after[..cut], &before[cut..]].concat();
+                assert!(parse(torn.as_bytes()).unwrap().0 >= count, "{torn}");
+            }
+        }
     }
 }

@@ -186,6 +186,7 @@ fn limits() -> Result<()> {
         Resource::RLIMIT_DATA,
         Resource::RLIMIT_FSIZE,
         Resource::RLIMIT_CPU,
+        Resource::RLIMIT_STACK,
     ] {
         if let Ok((_, hard)) = getrlimit(resource) {
             // What cannot be raised shows when it is reached.
