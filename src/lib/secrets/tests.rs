@@ -426,3 +426,27 @@ fn an_interrupted_initialisation_is_finished_by_the_next() {
     assert_eq!((mode(&site.places.database), mode(&site.places.key)), (0o600, 0o400));
     assert_eq!(mode(site.places.database.parent().unwrap()), 0o700);
 }
+
+/// Issue "mailauth": an import is all or nothing, also when somebody else adds an entry after it was looked at.
+#[test]
+fn a_batch_is_all_or_nothing() {
+    let site = Site::new();
+    site.add("bob", "secret of bob").unwrap();
+    let (ann, bob) = (secret("secret of ann"), secret("another one"));
+    let new = |user, secret| {
+        let material = Material::Sealed(secret);
+        NewEntry { user, owner: None, kind: SecretType::Apop, label: "", material }
+    };
+    let entries = [new("ann", &ann), new("bob", &bob)];
+    let mut store = site.open();
+    let Batch::Refused(refused) = store.add_all(&site.places, &entries, &["ann"], false).unwrap() else {
+        panic!("bob has an entry");
+    };
+    assert!(refused.len() == 1 && refused[0].0 == 1 && refused[0].1.contains("--replace"), "{refused:?}");
+    assert!(store.user("ann").unwrap().is_none(), "neither the entry nor the lock");
+    assert_eq!(site.apop("bob").unwrap().expose(), b"secret of bob");
+    assert_eq!(store.add_all(&site.places, &entries, &["ann"], true).unwrap(), Batch::Done { first: false });
+    assert_eq!(site.apop("bob").unwrap().expose(), b"another one");
+    let user = store.user("ann").unwrap().unwrap();
+    assert!(user.locked && user.scram.is_some(), "with what SCRAM needs");
+}
