@@ -241,7 +241,7 @@ fn apop_logs_in_with_the_secret_alone() {
         for name in ["bob", "nobody-here", "Ann"] {
             assert_eq!(site.apop(name, SECRET).replace(name, "ann"), wrong, "{name}");
         }
-        site.0.log_line(&["refused:", "user=bob", "mechanism=APOP", "reason=unknown-user"]);
+        site.0.log_line(&["refused:", "user=bob", "mechanism=APOP", "reason=no-secret"]);
     });
 }
 
