@@ -109,7 +109,7 @@ fn user(name: &str, kind: Option<SecretType>, config: &Config, places: &Places) 
     }
     tty::restore_on_signals();
     // The rules are the same for all sources; how to do without a terminal is not.
-    let hint = hint(name, kind, entry.is_some(), account.is_none());
+    let hint = hint(name, kind, entry.is_some_and(|entry| entry.kind == kind), account.is_none());
     let secret = ask::judged(ask::entered(&TYPED, &hint)?, &TYPED, name, login.as_ref())?;
     let verifier = verifier_for(kind, &secret)?;
     let material = verifier.as_ref().map_or(Material::Sealed(&secret), Material::Verifier);
