@@ -467,7 +467,7 @@ _mailauth() {
             return 0
             ;;
         mailauth__subcmd__import)
-            opts="-h --from --dry-run --replace --virtual --force --format --config --help"
+            opts="-h --from --type --dry-run --replace --virtual --force --format --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -475,6 +475,10 @@ _mailauth() {
             case "${prev}" in
                 --from)
                     COMPREPLY=($(compgen -W "popauth gdbm db ndbm mailutils dovecot solid csv backup" -- "${cur}"))
+                    return 0
+                    ;;
+                --type)
+                    COMPREPLY=($(compgen -W "APOP POP" -- "${cur}"))
                     return 0
                     ;;
                 --format)

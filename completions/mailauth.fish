@@ -89,6 +89,8 @@ dovecot\t'Dovecot\'s passwd-file'
 solid\t'A user\'s .spop3d of solid-pop3d'
 csv\t'Lines user,type,secret[,label]'
 backup\t'A backup by mailauth export'"
+complete -c mailauth -n "__fish_mailauth_using_subcommand import" -l type -d 'What the secrets are for, where FILE does not say so [default: APOP]' -r -f -a "APOP\t'Secrets for APOP; the users cannot log in with PASS any more'
+POP\t'Application passwords for PASS'"
 complete -c mailauth -n "__fish_mailauth_using_subcommand import" -l format -d 'How to write the list of --dry-run [default: a table on a terminal, else tsv]' -r -f -a "table\t'With a header and lines, for people'
 json\t'A JSON array with an object for each row'
 tsv\t'A line for each row, fields separated by tabs, no header'"

@@ -105,7 +105,7 @@ fn apop(user: &str, challenge: &str, secret: &str) -> String {
 fn root_makes_everything_for_pop() {
     isolated(|| {
         let site = Site::without_database();
-        site.run("list", "").refused(74, "mailauth init makes it");
+        site.run("list", "").refused(74, "init makes it");
         assert!(site.run("init", "").well().contains(DATABASE));
         assert_eq!(mode(AUTH), (0o700, POP));
         assert_eq!(mode(DATABASE), (0o600, POP));
@@ -241,7 +241,7 @@ fn apop_logs_in_with_the_secret_alone() {
         for name in ["bob", "nobody-here", "Ann"] {
             assert_eq!(site.apop(name, SECRET).replace(name, "ann"), wrong, "{name}");
         }
-        site.0.log_line(&["refused:", "user=bob", "mechanism=APOP", "reason=unknown-user"]);
+        site.0.log_line(&["refused:", "user=bob", "mechanism=APOP", "reason=no-secret"]);
     });
 }
 

@@ -122,7 +122,7 @@ fn root_administers() {
         }
         site.run_as(0, "-user nobody-here").refused(67, "the system has no user nobody-here");
         site.run_as(0, "-user root").refused(67, "root cannot log in");
-        site.run_as(0, "").refused(67, "root has no secret");
+        site.run_as(0, "").refused(67, "passwd USER changes");
     });
 }
 

@@ -140,7 +140,7 @@ fn gdbm_databases_of_popauth_log_in() {
         tool("gdbm_load", &["-", text(&database)], load.as_bytes());
         let dump = tool("gdbm_dump", &[text(&database), "-"], b"");
         let said = site.import("", "dump", &dump);
-        assert!(said.err.contains("1 entries imported") && said.err.contains("(gdbm)"), "{said:?}");
+        assert!(said.err.contains("1 entry imported") && said.err.contains("(gdbm)"), "{said:?}");
         site.logs_in("ann", "tanstaaf");
     });
 }
@@ -252,6 +252,57 @@ fn a_dry_run_changes_nothing() {
         assert!(table.contains(" action ") && !table.contains("tanstaaf"), "{table}");
         assert_eq!(site.list(), "bob\tAPOP\t\tno\tno\n");
         site.logs_in("bob", "secret of bob");
+    });
+}
+
+/// Locks of a backup are shown before they are set; what stays as it was is not.
+#[test]
+fn a_dry_run_shows_locks() {
+    isolated(|| {
+        let site = Site::new();
+        site.run("add ann --stdin", "secret of ann").well();
+        site.run("lock ann", "").well();
+        let backup = site.run("export", "").well();
+        let said = site.run("import --replace --dry-run -", &backup);
+        assert!(said.status == 0 && !said.out.contains("\tlock\t"), "locked already: {said:?}");
+        site.run("unlock ann", "").well();
+        let said = site.run("import --replace --dry-run -", &backup);
+        assert!(said.out.contains("2\tann\t\t\tlock\t\n"), "{said:?}");
+        assert!(said.err.contains("would be locked, as in the backup: ann"), "{said:?}");
+        let said = site.run("import --replace -", &backup);
+        assert!(said.err.contains("mailauth: locked, as in the backup: ann"), "{said:?}");
+        site.run("import --replace --type POP -", &backup).refused(64, "--type is not for backup");
+    });
+}
+
+/// Dovecot's passwd-file: ids, home and maildrop of virtual users are taken, what is not is said; --type POP keeps PASS.
+#[test]
+fn what_dovecot_knows_of_a_user_is_taken() {
+    isolated(|| {
+        let site = Site::new();
+        let file = b"x:{PLAIN}tanstaaf:5000:5001::/srv/x::userdb_mail=maildir:/srv/x/M\n\
+                     y:{PLAIN}tanstaaf::::/srv/%u::userdb_mail=maildir:~/M\nann:{PLAIN}tanstaaf:5000:5000::/srv/ann::\n";
+        let said = site.import("--virtual --dry-run", "users", file);
+        assert!(said.err.contains("is read as dovecot") && said.err.contains("no more by PASS"), "{said:?}");
+        assert!(said.out.contains("home is not taken"), "{said:?}");
+        let said = site.import("--virtual --type POP", "users", file);
+        assert!(said.status == 0 && !said.err.contains("no more by PASS"), "{said:?}");
+        for words in
+            ["users:2: y: home is not taken", "users:3: ann: ids, home and mail of this line are not"]
+        {
+            assert!(said.err.contains(words), "{words}: {said:?}");
+        }
+        let shown = site.run("show x", "").well();
+        for fact in ["uid\t5000", "gid\t5001", "home\t/srv/x", "maildrop\t/srv/x/M", "type\tPOP"] {
+            assert!(shown.contains(fact), "{fact}: {shown}");
+        }
+        let mut client = site.0.connect();
+        client.ok("USER ann");
+        client.ok("PASS tanstaaf");
+        site.import("--virtual", "low", b"z:{PLAIN}tanstaaf:97:97::/srv/z::\n")
+            .refused(65, "low, read as dovecot, has 1 entry that cannot be imported");
+        let said = site.import("--type POP", "users", b"ann:{PLAIN}tanstaaf\n");
+        assert!(said.status == 65 && said.err.contains("users:1: ann: has an entry of type POP"), "{said:?}");
     });
 }
 

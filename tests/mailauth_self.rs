@@ -390,6 +390,25 @@ fn signals_leave_the_terminal_as_it_was() {
     });
 }
 
+/// Without a terminal nothing is advised that this form, or this user, cannot do.
+#[test]
+fn without_a_terminal_the_advice_can_be_followed() {
+    if !programs_or_skip(&["setsid", "setpriv"]) {
+        return;
+    }
+    isolated(|| {
+        let site = Site::new();
+        let mut command = Command::new("setsid");
+        command.arg("--wait").arg(find_program("setpriv").unwrap()).args(becoming("ann"));
+        command.arg(site.program()).current_dir("/");
+        run(command, "").refused(74, "run it on a terminal");
+        let mut command = Command::new("setsid");
+        command.arg("--wait").arg(site.program()).args(["-user", "bob"]);
+        run(command, "").refused(74, "mailauth add --type APOP --stdin bob reads it");
+        site.root("", "").refused(67, "mailauth passwd USER changes that of another");
+    });
+}
+
 /// A program that has other rights than `pop`'s, or a group's alone, gives them up and says how it is to be installed.
 #[test]
 fn other_rights_are_given_up() {

@@ -79,16 +79,16 @@ fn passwd_changes_the_one_entry_that_is_meant() {
         .refused(64, "several entries (APOP, IMAP, POP phone, POP tablet): choose by --type and --label");
     own.run("passwd v --type pop --stdin", SECRET).refused(64, "(POP phone, POP tablet)");
     own.run("passwd v --label phone --stdin", "for a new phone").well();
-    for (secret, entry) in [
-        (OTHER, "APOP"),
-        ("for a new phone", "POP phone"),
-        ("for the tablet", "POP tablet"),
-        ("for imap alone", "IMAP"),
-    ] {
+    for (secret, entry) in [(OTHER, "APOP"), ("for imap alone", "IMAP")] {
         assert_eq!(own.run("verify v --stdin", secret).well(), format!("right: {entry}\n"));
     }
+    // mailauth(8): who has an APOP entry besides cannot use PASS at all.
+    for (secret, entry) in [("for a new phone", "POP phone"), ("for the tablet", "POP tablet")] {
+        own.run("verify v --stdin", secret)
+            .refused(1, &format!("right ({entry}), but v has an APOP entry, and so PASS is refused"));
+    }
     own.run("verify v --stdin --type pop", OTHER).refused(1, "no secret");
-    own.run("passwd nobody-here --stdin", SECRET).refused(1, "nobody-here has no entry; mailauth add");
+    own.run("passwd nobody-here --stdin", SECRET).refused(1, "add --virtual nobody-here makes one");
     own.run("passwd v --label car --stdin", SECRET).refused(1, "no entry with the label \"car\"");
     own.run("passwd v --type apop --stdin", "short").refused(65, "--force overrides this");
     own.run("passwd v --type apop --stdin --force", "short").well();
@@ -96,6 +96,59 @@ fn passwd_changes_the_one_entry_that_is_meant() {
     own.run("passwd v --type apop --stdin --force", "nul\0nul").refused(65, "no NUL");
     let made = own.run("passwd v --type apop --generate", "").well();
     own.run("verify v --stdin --type apop", &made).well();
+}
+
+/// Errors name what to type next: a command that makes the entry that was meant, in the same database.
+#[test]
+fn hints_can_be_typed_as_they_stand() {
+    let own = with_v();
+    let config = own.path("pop3d.toml");
+    let words = format!(
+        "mailauth --config {} add --type POP --label \"car\" --virtual v makes one",
+        config.display()
+    );
+    own.run("passwd v --type pop --label car --stdin", SECRET).refused(1, &words);
+    let said = own.run("add v --virtual --type pop --stdin", "for PASS alone");
+    assert!(said.status == 0 && said.err.contains("v has an APOP entry, and so PASS is refused"), "{said:?}");
+    own.run("add w --virtual --home rel --stdin", SECRET).refused(65, "--home: rel is no absolute path");
+    own.run("add w --virtual --uid 5 --stdin", SECRET).refused(65, "--uid: 5 is below auth.min_uid (1000)");
+    let empty = own.path("");
+    own.run(
+        &format!("add w --virtual --maildrop {} --stdin", empty.display().to_string().trim_end_matches('/')),
+        SECRET,
+    )
+    .refused(65, "and so no Maildir");
+    let digest = format!("verify v --challenge 1.2@x --digest {DIGEST}");
+    own.run(&digest, "").refused(65, "a challenge begins with < and ends with >");
+    own.run("list --format json", "").well().contains("\"last_use\"").then_some(()).expect("no blank");
+    own.run("show v --format json", "").well().contains("\"last_use\"").then_some(()).expect("no blank");
+    if !nix::unistd::geteuid().is_root() || own.run_as.is_some() {
+        let mut command = own.ids(Command::new(own.path("mailauth")));
+        command.arg("--config").arg(&config).args(["passwd", "v", "--type", "apop", "--generate"]);
+        command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(74) && said.contains("nobody has seen it"), "{said}");
+    }
+}
+
+/// The same with root's rights, where virtual users need an owner and users of the system are known.
+#[test]
+fn refusals_of_root_name_file_and_line() {
+    isolated(|| {
+        let site = Site::new();
+        let file = site.0.config.display().to_string();
+        site.run("add v --virtual --stdin", SECRET)
+            .refused(78, &format!("write virtual_owner = \"USER\" below [auth] in {file}"));
+        let said = site.run("add ann --stdin", SECRET);
+        assert!(said.err.contains(&format!("announce = [] in [auth] of {file} helps")), "{said:?}");
+        site.run("passwd --generate", "").refused(67, "root cannot log in and has no secret: name the user");
+        site.run("add bob --type pop --stdin", "for the phone").well();
+        site.apop("bob", SECRET);
+        site.0.log_line(&["refused:", "user=bob", "mechanism=APOP", "reason=no-secret"]);
+        site.apop("nobody-here", SECRET);
+        site.0.log_line(&["refused:", "user=nobody-here", "reason=unknown-user"]);
+    });
 }
 
 /// RFC 1939, section 7: the example.
@@ -136,14 +189,14 @@ fn locked_users_do_not_log_in() {
     isolated(|| {
         let site = Site::new();
         site.run("add ann --stdin", SECRET).well();
-        site.run("lock ann nobody-here bob", "").refused(67, "has a user nobody-here; nobody was locked");
+        site.run("lock ann nobody-here bob", "").refused(67, "has a user nobody-here; no user was locked");
         assert!(site.pass("bob", PASSWORD) && site.apop("ann", SECRET).starts_with("+OK"));
         site.run("lock ann bob", "").well();
         assert!(site.run("list", "").well().contains("bob\t-\t\tyes\tno\t-\n"));
         assert!(!site.pass("bob", PASSWORD));
         site.0.log_line(&["refused:", "user=bob", "reason=locked"]);
         site.run("verify ann --stdin", SECRET).refused(1, "right (APOP), but ann is locked");
-        site.run("unlock ann nobody-here", "").refused(1, "nobody was unlocked");
+        site.run("unlock ann nobody-here", "").refused(1, "no user was unlocked");
         site.run("unlock ann bob", "").well();
         assert!(site.pass("bob", PASSWORD) && site.apop("ann", SECRET).starts_with("+OK"));
         assert!(!site.run("list", "").well().contains("bob"), "nothing of bob is left");

@@ -44,6 +44,7 @@ enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum No {
     UnknownUser,
+    SecretMissing,
     Locked,
     ApopOnly,
     WrongPassword,
@@ -103,15 +104,20 @@ fn finding(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Result<Opti
     if !places.database_exists()? {
         return Ok(None);
     }
-    let names = match proof {
-        Proof::Password(_) | Proof::External => names(user)?,
-        // In exactly the letters that were sent.
-        Proof::Apop { .. } | Proof::Cram { .. } | Proof::Scram(_) => {
-            user.map(str::to_owned).into_iter().collect()
-        }
+    let (names, is_of_system) = match proof {
+        Proof::Password(_) | Proof::External => (names(user)?, false),
+        // In exactly the letters that were sent. The system is asked whatever comes of it, so that all cost the same; it decides
+        // nothing but the word in the log.
+        Proof::Apop { .. } | Proof::Cram { .. } | Proof::Scram(_) => (
+            user.map(str::to_owned).into_iter().collect(),
+            user.is_some_and(|user| account::user(user).is_ok_and(|found| found.is_some())),
+        ),
     };
     Ok(match ask_child(&places, &names, Question::Verify(proof))? {
         Answer::Unknown | Answer::Salt { .. } => None,
+        Answer::No(No::UnknownUser, paid) if is_of_system => {
+            Some(Finding { verdict: Verdict::Refused(Reason::NoSecret), paid })
+        }
         Answer::No(no, paid) => Some(Finding { verdict: Verdict::Refused(no.into()), paid }),
         Answer::Yes { name, owner, signature } => Some(signed(admit(config, name, owner)?, signature)),
         Answer::Trouble { temporary, what } => return Err(trouble(temporary, what)),
@@ -122,6 +128,7 @@ impl From<No> for Reason {
     fn from(no: No) -> Self {
         match no {
             No::UnknownUser => Self::UnknownUser,
+            No::SecretMissing => Self::NoSecret,
             No::Locked => Self::Locked,
             No::ApopOnly => Self::ApopOnly,
             No::WrongPassword => Self::WrongPassword,
@@ -289,7 +296,7 @@ fn by_digest(
     let right: bool = compute(&secret).ct_eq(digest).into();
     Ok(match user {
         None => Answer::No(No::UnknownUser, false),
-        Some(user) if user.apop.is_none() => Answer::No(No::UnknownUser, false),
+        Some(user) if user.apop.is_none() => Answer::No(No::SecretMissing, false),
         Some(user) if user.locked => Answer::No(No::Locked, false),
         Some(user) if right => {
             *used = Some(Use { user: name.to_owned(), kind: SecretType::Apop, label: String::new() });

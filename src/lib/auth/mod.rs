@@ -61,6 +61,8 @@ pub(crate) enum Verdict {
 pub(crate) enum Reason {
     /// No source knows the name.
     UnknownUser,
+    /// The user exists, and has no APOP entry, which the mechanism needs.
+    NoSecret,
     /// The password is wrong.
     WrongPassword,
     /// The digest of APOP or CRAM-MD5 is wrong.
@@ -83,6 +85,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownUser => f.write_str("unknown-user"),
+            Self::NoSecret => f.write_str("no-secret"),
             Self::WrongPassword => f.write_str("wrong-password"),
             Self::WrongDigest => f.write_str("wrong-digest"),
             Self::WrongProof => f.write_str("wrong-proof"),

@@ -180,6 +180,10 @@ pub(crate) struct Import {
     #[arg(long, value_enum, ignore_case = true, value_name = "FORMAT")]
     pub(crate) from: Option<ImportFormat>,
 
+    /// What the secrets are for, where FILE does not say so [default: APOP]
+    #[arg(long = "type", value_enum, ignore_case = true, value_name = "TYPE")]
+    pub(crate) kind: Option<ImportType>,
+
     /// List what would happen and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -199,6 +203,17 @@ pub(crate) struct Import {
     /// How to write the list of --dry-run [default: a table on a terminal, else tsv]
     #[arg(long, value_enum, value_name = "FORMAT", requires = "dry_run")]
     pub(crate) format: Option<Format>,
+}
+
+/// What imported secrets can be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportType {
+    /// Secrets for APOP; the users cannot log in with PASS any more
+    #[value(name = "APOP")]
+    Apop,
+    /// Application passwords for PASS
+    #[value(name = "POP")]
+    Pop,
 }
 
 /// What can be imported.

@@ -40,7 +40,7 @@ impl Table {
     }
 
     fn json(&self) -> String {
-        let names = || self.columns.iter().map(|&name| name.to_owned());
+        let names = || self.columns.iter().map(|name| name.replace(' ', "_"));
         let objects = self
             .rows
             .iter()

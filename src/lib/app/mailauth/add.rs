@@ -1,9 +1,10 @@
 //! `mailauth add`: a new secret for a user.
 
-use super::{CONFIG_FILE, DATA, Failure, NO, NO_USER, Outcome, USAGE, ask};
+use super::{DATA, Failure, NO, NO_USER, Outcome, USAGE, ask, config_file, virtual_owner as general_owner};
 use crate::auth::{self, LoginPassword};
 use crate::cli::mailauth::{Add, NewType};
 use crate::config::{Announce, Config};
+use crate::log::escape::Sentence;
 use crate::protocol::name::UserName;
 use crate::secrets::{Added, Listed, Material, NewEntry, Owner, Places, SecretType, Store};
 use crate::ui;
@@ -33,17 +34,37 @@ pub(super) fn owner(options: &Add, config: &Config) -> Result<Option<Owner>, Fai
 }
 
 fn virtual_owner(options: &Add, config: &Config) -> Result<Owner, Failure> {
-    if options.uid.is_none() {
+    match options.uid {
         // Fails where such a user could not log in.
-        auth::virtual_owner(config)?;
+        None => drop(general_owner(config)?),
+        Some((uid, _)) => usable(uid, config)?,
     }
-    for path in [&options.home, &options.maildrop].into_iter().flatten() {
-        if !is_plain(path) {
-            let what = format!("{} is no absolute path without . and ..", path.display());
+    for (option, path) in [("--home", &options.home), ("--maildrop", &options.maildrop)] {
+        if let Some(path) = path
+            && !is_plain(path)
+        {
+            let what = format!("{option}: {} is no absolute path without . and ..", path.display());
             return Err(Failure::new(DATA, what));
         }
     }
+    if let Some(path) = &options.maildrop
+        && path.is_dir()
+        && ["cur", "new"].iter().any(|name| path.join(name).try_exists().is_ok_and(|there| !there))
+    {
+        let what = format!("{} is a directory without cur and new, and so no Maildir", path.display());
+        return Err(Failure::new(DATA, format!("--maildrop: {what}; nothing was changed")));
+    }
     Ok(Owner { ids: options.uid, home: options.home.clone(), maildrop: options.maildrop.clone() })
+}
+
+/// The server refuses a uid below `auth.min_uid` that is not that of `auth.virtual_owner`.
+pub(super) fn usable(uid: u32, config: &Config) -> Outcome {
+    let least = config.auth.min_uid;
+    if uid >= least || auth::virtual_owner(config).is_ok_and(|owner| owner.uid == uid) {
+        return Ok(());
+    }
+    let what = format!("--uid: {uid} is below auth.min_uid ({least}) and not that of auth.virtual_owner");
+    Err(Failure::new(DATA, format!("{what}: every login would be refused; nothing was changed")))
 }
 
 /// An absolute path in UTF-8 that leads down only.
@@ -77,6 +98,18 @@ pub(super) fn run(
     if store.list(Some(kind))?.iter().any(is_same) {
         return Err(exists(user, kind, label));
     }
+    let known = store.user(user)?;
+    if known.as_ref().is_some_and(|found| found.owner.is_some() != owner.is_some()) {
+        let sort = if owner.is_some() { "system" } else { "virtual" };
+        let what = format!("{user} has entries as a {sort} user: mailauth remove {user} removes them");
+        return Err(Failure::new(DATA, what));
+    }
+    if kind == SecretType::Pop && known.is_some_and(|found| found.apop.is_some()) {
+        let what =
+            format!("{user} has an APOP entry, and so PASS is refused: this password works only after");
+        let line = super::with_option(format!("{what} mailauth remove --type APOP {user}"), super::named());
+        ui::complain(&format!("mailauth: {}\n", Sentence(line.as_bytes())));
+    }
     let secret = ask::new_secret(&options.source, user, login)?;
     let verifier = if kind == SecretType::Pop { Some(auth::password_hash(&secret)?) } else { None };
     let material = verifier.as_ref().map_or(Material::Sealed(&secret), Material::Verifier);
@@ -84,7 +117,7 @@ pub(super) fn run(
     else {
         return Err(exists(user, kind, label));
     };
-    ask::tell(&options.source, &secret)?;
+    ask::tell(&options.source, &secret, user)?;
     announced(first, config);
     Ok(())
 }
@@ -92,7 +125,7 @@ pub(super) fn run(
 /// Says what the first entry changes for others.
 pub(super) fn announced(first: bool, config: &Config) {
     if first && config.auth.announce == Announce::Auto {
-        ui::complain(&format!("mailauth: {ANNOUNCED} {CONFIG_FILE} helps them\n"));
+        ui::complain(&format!("mailauth: {ANNOUNCED} {} helps them\n", config_file().display()));
     }
 }
 

@@ -70,6 +70,7 @@ fn convert(file: Option<PathBuf>, config: &Config, places: &Places) -> Outcome {
     let options = Import {
         file,
         from: None,
+        kind: None,
         dry_run: false,
         replace: false,
         take_virtual: false,
@@ -107,7 +108,9 @@ fn user(name: &str, kind: Option<SecretType>, config: &Config, places: &Places) 
         super::add::owner(&new(name), config)?;
     }
     tty::restore_on_signals();
-    let secret = ask::new_secret(&TYPED, name, login.as_ref())?;
+    // The rules are the same for all sources; how to do without a terminal is not.
+    let hint = hint(name, kind, entry.is_some_and(|entry| entry.kind == kind), account.is_none());
+    let secret = ask::judged(ask::entered(&TYPED, &hint)?, &TYPED, name, login.as_ref())?;
     let verifier = verifier_for(kind, &secret)?;
     let material = verifier.as_ref().map_or(Material::Sealed(&secret), Material::Verifier);
     if let Some(entry) = entry {
@@ -132,6 +135,15 @@ fn entry_for(held: &[Seen], kind: SecretType) -> Option<&Seen> {
         [only] => Some(only),
         _ => None,
     })
+}
+
+/// How to do without a terminal.
+fn hint(name: &str, kind: SecretType, is_there: bool, is_virtual: bool) -> String {
+    let verb = if is_there { "passwd" } else { "add" };
+    let sort = if is_virtual && !is_there { " --virtual" } else { "" };
+    format!(
+        "this form needs a terminal: mailauth {verb} --type {kind}{sort} --stdin {name} reads it from a pipe"
+    )
 }
 
 fn new(user: &str) -> Add {

@@ -1,8 +1,8 @@
 //! `mailauth import`: the secrets of another program's file, all or none.
 
-use super::{DATA, Failure, Outcome};
+use super::{DATA, Failure, Outcome, USAGE};
 use crate::auth;
-use crate::cli::mailauth::{Import, ImportFormat};
+use crate::cli::mailauth::{Import, ImportFormat, ImportType};
 use crate::config::Config;
 use crate::error::Error;
 use crate::log::escape::Sentence;
@@ -28,15 +28,20 @@ pub(super) fn run(options: &Import, config: &Config, places: &Places) -> Outcome
     memory::overwrite_freed(true);
     let input = Input::read(&options.file)?;
     let about = About { name: &input.name, owner: input.owner.as_deref() };
-    let (format, found) = import::read(&input.octets, about, options.from.map(format_of))
+    let (format, mut found) = import::read(&input.octets, about, options.from.map(format_of))
         .map_err(|why| Failure::new(DATA, format!("{} {why}", input.name)))?;
-    let mut plan = Plan::of(found, format == Format::Backup, options, config)?;
+    set_type(&mut found, format, options.kind)?;
+    let mut plan = Plan::of(found, format, options, config)?;
     super::become_owner(places)?;
     let mut store = Store::open(places)?;
     plan.ask(&store, options.replace)?;
+    plan.look_at_locks(&store)?;
     plan.open(&store, places)?;
     if options.dry_run {
         ui::say(&plan.table().render(options.format.unwrap_or_else(ui::Format::usual)))?;
+        say(&format!("{} is read as {format}", input.name));
+        plan.say_locks("would be locked, as in the backup");
+        plan.say_change(format);
         return plan.verdict(&input.name);
     }
     plan.complain(&input.name);
@@ -45,10 +50,10 @@ pub(super) fn run(options: &Import, config: &Config, places: &Places) -> Outcome
     let entries = plan.entries(&materials);
     match store.add_all(places, &entries, &plan.locked(), options.replace)? {
         Batch::Done { first } => {
-            let count = entries.len();
-            let text = format!("mailauth: {count} entries imported from {} ({format})\n", input.name);
-            ui::complain(&Sentence(text.trim_end().as_bytes()).to_string());
-            ui::complain("\n");
+            let (count, noun) = (entries.len(), if entries.len() == 1 { "entry" } else { "entries" });
+            say(&format!("{count} {noun} imported from {} ({format})", input.name));
+            plan.say_locks("locked, as in the backup");
+            plan.say_change(format);
             super::add::announced(first, config);
             Ok(())
         }
@@ -61,6 +66,27 @@ pub(super) fn run(options: &Import, config: &Config, places: &Places) -> Outcome
             plan.verdict(&input.name)
         }
     }
+}
+
+/// A line for people.
+fn say(text: &str) {
+    ui::complain(&format!("mailauth: {}\n", Sentence(text.as_bytes())));
+}
+
+/// What secrets without a type are for.
+fn set_type(found: &mut Found, format: Format, kind: Option<ImportType>) -> Outcome {
+    match kind {
+        None => {}
+        Some(_) if format.names_types() => {
+            return Err(Failure::new(
+                USAGE,
+                format!("--type is not for {format}, which names the types itself"),
+            ));
+        }
+        Some(ImportType::Apop) => found.records.iter_mut().for_each(|record| record.kind = SecretType::Apop),
+        Some(ImportType::Pop) => found.records.iter_mut().for_each(|record| record.kind = SecretType::Pop),
+    }
+    Ok(())
 }
 
 /// What is imported.
@@ -135,6 +161,25 @@ struct Step {
     refused: Option<String>,
 }
 
+impl Step {
+    /// The user, and which of several entries it is.
+    fn label(&self) -> String {
+        let Record { user, kind, label, .. } = &self.record;
+        if label.is_empty() { user.clone() } else { format!("{user} ({kind} {label})") }
+    }
+
+    /// What of the line is not taken.
+    fn remark(&self) -> Option<String> {
+        if self.is_virtual {
+            Some(self.record.remark.clone()).filter(|remark| !remark.is_empty())
+        } else if self.record.offered.is_some() || !self.record.remark.is_empty() {
+            Some("ids, home and mail of this line are not taken: this is a user of the system".to_owned())
+        } else {
+            None
+        }
+    }
+}
+
 /// What is to become of an input.
 struct Plan {
     steps: Vec<Step>,
@@ -143,28 +188,36 @@ struct Plan {
     replaced: HashSet<usize>,
     nobody: Owner,
     locked: Vec<(usize, String)>,
+    newly_locked: Vec<(usize, String)>,
     key_id: Option<String>,
+    format: Format,
 }
 
 impl Plan {
     /// Judges records by all that needs no database.
-    fn of(found: Found, is_backup: bool, options: &Import, config: &Config) -> Result<Self, Failure> {
+    fn of(found: Found, format: Format, options: &Import, config: &Config) -> Result<Self, Failure> {
         let Found { records, left_out, mut faults, locked, key_id } = found;
         let mut seen: HashMap<(String, SecretType, String), usize> = HashMap::new();
         let mut steps = Vec::with_capacity(records.len());
         let mut wants_virtual = false;
         for record in records {
             let (is_virtual, fault) = user(&record.user, record.owner.is_some(), options, config)?;
-            wants_virtual |= is_virtual && record.owner.as_ref().is_none_or(|owner| owner.ids.is_none());
+            let own = record.owner.as_ref().or(record.offered.as_ref());
+            wants_virtual |= is_virtual && own.is_none_or(|owner| owner.ids.is_none());
+            let offered = record.offered.as_ref().filter(|_| is_virtual).and_then(|owner| owner.ids);
+            let fault = fault.or_else(|| {
+                offered.and_then(|(uid, _)| super::add::usable(uid, config).err()).map(|why| why.text)
+            });
             let before = seen
                 .insert((record.user.clone(), record.kind, record.label.clone()), record.place)
                 .map(|line| format!("stands on line {line} already"));
-            let refused = fault.or(before).or_else(|| weak(&record, options.force || is_backup));
+            let refused =
+                fault.or(before).or_else(|| weak(&record, options.force || format == Format::Backup));
             steps.push(Step { record, is_virtual, refused });
         }
         if wants_virtual {
             // Fails where such users could not log in.
-            auth::virtual_owner(config)?;
+            super::virtual_owner(config)?;
         }
         for (place, name) in &locked {
             let has_entry = steps.iter().any(|step| step.record.user == *name);
@@ -174,7 +227,17 @@ impl Plan {
             }
         }
         let (replaced, nobody) = (HashSet::new(), Owner::default());
-        Ok(Self { steps, left_out, faults, replaced, nobody, locked, key_id })
+        Ok(Self {
+            steps,
+            left_out,
+            faults,
+            replaced,
+            nobody,
+            locked,
+            newly_locked: Vec::new(),
+            key_id,
+            format,
+        })
     }
 
     /// Judges them by the database.
@@ -194,6 +257,33 @@ impl Plan {
             self.refuse(index, why);
         }
         Ok(())
+    }
+
+    /// Which locks of a backup change something here.
+    fn look_at_locks(&mut self, store: &Store) -> Outcome {
+        for (place, name) in &self.locked {
+            if !store.user(name)?.is_some_and(|user| user.locked) {
+                self.newly_locked.push((*place, name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn say_locks(&self, what: &str) {
+        if !self.newly_locked.is_empty() {
+            let names: Vec<&str> = self.newly_locked.iter().map(|(_, name)| name.as_str()).collect();
+            say(&format!("{what}: {}", names.join(", ")));
+        }
+    }
+
+    /// What changes for users whose secrets have been passwords until now.
+    fn say_change(&self, format: Format) {
+        if format == Format::Dovecot && self.steps.iter().any(|step| step.record.kind == SecretType::Apop) {
+            say(
+                "users with an APOP entry log in by APOP, CRAM-MD5 or SCRAM-SHA-256 and no more by PASS or PLAIN; \
+                 import --type POP makes passwords for those",
+            );
+        }
     }
 
     /// Opens what a backup has sealed. Only the key that sealed it does.
@@ -250,7 +340,9 @@ impl Plan {
         }
         for step in &self.steps {
             if let Some(why) = &step.refused {
-                say(step.record.place, &step.record.user, why);
+                say(step.record.place, &step.label(), why);
+            } else if let Some(remark) = step.remark() {
+                say(step.record.place, &step.record.user, &remark);
             }
         }
         lines.sort();
@@ -270,13 +362,21 @@ impl Plan {
                 ));
             }
         }
-        for (index, Step { record, refused, .. }) in self.steps.iter().enumerate() {
+        for (place, name) in &self.newly_locked {
+            let [kind, label, why] = [const { String::new() }; 3];
+            rows.push((*place, [name.clone(), kind, label, "lock".to_owned(), why]));
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            let Step { record, refused, .. } = step;
             let action = match refused {
                 Some(_) => "refuse",
                 None if self.replaced.contains(&index) => "replace",
                 None => "add",
             };
-            let (kind, why) = (record.kind.as_str().to_owned(), refused.clone().unwrap_or_default());
+            let (kind, why) = (
+                record.kind.as_str().to_owned(),
+                refused.clone().or_else(|| step.remark()).unwrap_or_default(),
+            );
             let row = [record.user.clone(), kind, record.label.clone(), action.to_owned(), why];
             rows.push((record.place, row));
         }
@@ -291,16 +391,17 @@ impl Plan {
     /// Whether there is something to import and nothing in its way.
     fn verdict(&self, file: &str) -> Outcome {
         match self.refusals() {
-            0 if self.steps.is_empty() => Err(Failure::new(DATA, format!("{file} has no secret to import"))),
+            0 if self.steps.is_empty() => {
+                let what = format!("{file}, read as {}, has no secret to import", self.format);
+                Err(Failure::new(DATA, what))
+            }
             0 => Ok(()),
-            1 => Err(Failure::new(
-                DATA,
-                format!("{file} has 1 entry that cannot be imported; nothing was changed"),
-            )),
-            count => Err(Failure::new(
-                DATA,
-                format!("{file} has {count} entries that cannot be imported; nothing was changed"),
-            )),
+            count => {
+                let noun = if count == 1 { "entry" } else { "entries" };
+                let what =
+                    format!("{file}, read as {}, has {count} {noun} that cannot be imported", self.format);
+                Err(Failure::new(DATA, format!("{what}; nothing was changed")))
+            }
         }
     }
 
@@ -318,8 +419,9 @@ impl Plan {
 
     fn entries<'a>(&'a self, materials: &'a [Option<Secret>]) -> Vec<NewEntry<'a>> {
         let new = |(step, material): (&'a Step, &'a Option<Secret>)| {
-            let Record { user, kind, label, owner, .. } = &step.record;
-            let owner = step.is_virtual.then_some(owner.as_ref().unwrap_or(&self.nobody));
+            let Record { user, kind, label, owner, offered, .. } = &step.record;
+            let owner =
+                step.is_virtual.then_some(owner.as_ref().or(offered.as_ref()).unwrap_or(&self.nobody));
             let material = material.as_ref()?;
             let material = match kind {
                 SecretType::Pop => Material::Verifier(material),

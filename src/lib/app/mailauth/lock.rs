@@ -16,7 +16,7 @@ pub(super) fn lock(options: &Names, places: &Places) -> Outcome {
         None => Ok(()),
         Some(name) => Err(Failure::new(
             NO_USER,
-            format!("neither the system nor the database has a user {name}; nobody was locked"),
+            format!("neither the system nor the database has a user {name}; no user was locked"),
         )),
     }
 }
@@ -26,7 +26,7 @@ pub(super) fn unlock(options: &Names, places: &Places) -> Outcome {
     match Store::open(places)?.unlock(&options.users)? {
         None => Ok(()),
         Some(name) => {
-            Err(Failure::new(NO, format!("{name} has no entry and is not locked; nobody was unlocked")))
+            Err(Failure::new(NO, format!("{name} has no entry and is not locked; no user was unlocked")))
         }
     }
 }

@@ -32,8 +32,9 @@ use crate::ui;
 use serde_json::Value;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// Nothing was done, and asking again does not help: the entry is there already, or there is none.
 const NO: u8 = 1;
@@ -52,6 +53,9 @@ const IO: u8 = 74;
 
 /// `EX_NOPERM`: only root and the owner may.
 const NO_PERMISSION: u8 = 77;
+
+/// `EX_CONFIG`: the configuration lacks something.
+const CONFIG: u8 = 78;
 
 /// What a shell makes of SIGINT: somebody pressed Ctrl-C at a prompt.
 const INTERRUPTED: u8 = 130;
@@ -110,6 +114,7 @@ fn status(outcome: Outcome) -> u8 {
     match outcome {
         Ok(()) => 0,
         Err(Failure { status, text }) => {
+            let text = with_option(text, named());
             ui::complain(&format!("mailauth: {}\n", Sentence(text.as_bytes())));
             status
         }
@@ -117,11 +122,13 @@ fn status(outcome: Outcome) -> u8 {
 }
 
 fn run_historic(form: Historic, config: Option<&Path>) -> Outcome {
+    hints_name(config);
     let config = Config::load(config)?;
     historic::run(form, &config, &Places::of(&config))
 }
 
 fn run(options: Options) -> Outcome {
+    hints_name(options.config.as_deref());
     let config = Config::load(options.config.as_deref())?;
     let places = Places::of(&config);
     match options.verb {
@@ -209,5 +216,62 @@ fn time(zone: &Zone, seconds: Option<i64>) -> Value {
     seconds.map_or(Value::Null, |seconds| zone.time(seconds).into())
 }
 
+/// What `--config` named, for hints. Set once, before anything is done.
+static NAMED: OnceLock<PathBuf> = OnceLock::new();
+
+fn hints_name(config: Option<&Path>) {
+    if let Some(file) = config {
+        // Only the first counts, and there is one.
+        let _ = NAMED.set(file.to_owned());
+    }
+}
+
+fn named() -> Option<&'static Path> {
+    NAMED.get().map(PathBuf::as_path)
+}
+
 /// The configuration file that a hint names.
-const CONFIG_FILE: &str = defaults::FILE;
+fn config_file() -> &'static Path {
+    named().unwrap_or(Path::new(defaults::FILE))
+}
+
+/// A sentence whose commands, `mailauth` and a verb, name the configuration file too where one was named: without the option they
+/// would mean another database.
+fn with_option(text: String, file: Option<&Path>) -> String {
+    let Some(file) = file else { return text };
+    HINTED.iter().fold(text, |text, verb| {
+        text.replace(&format!("mailauth {verb}"), &format!("mailauth --config {} {verb}", file.display()))
+    })
+}
+
+/// The verbs that hints name.
+const HINTED: [&str; 9] = ["init", "add", "passwd", "remove", "list", "lock", "unlock", "import", "rekey"];
+
+/// Who owns the maildrops of virtual users.
+fn virtual_owner(config: &Config) -> Result<auth::Account, Failure> {
+    if privileges::is_root() && config.auth.virtual_owner.is_empty() {
+        let text = format!(
+            "auth.virtual_owner is not set, which virtual users need: write virtual_owner = \"USER\" below [auth] in {}, \
+             USER being the system user that is to own their maildrops",
+            config_file().display()
+        );
+        return Err(Failure::new(CONFIG, text));
+    }
+    Ok(auth::virtual_owner(config)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Errors name what to type next: what works with the configuration of this command.
+    #[test]
+    fn hints_name_the_configuration_file() {
+        let text = || "ann has no entry; mailauth add ann makes one: dump f | mailauth import -".to_owned();
+        assert_eq!(with_option(text(), None), text());
+        assert_eq!(
+            with_option(text(), Some(Path::new("c.toml"))),
+            "ann has no entry; mailauth --config c.toml add ann makes one: dump f | mailauth --config c.toml import -"
+        );
+    }
+}

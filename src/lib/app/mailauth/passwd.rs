@@ -18,6 +18,10 @@ pub(super) fn user(options: &Passwd) -> Result<String, Failure> {
 
 /// Asks for the secret and stores it.
 pub(super) fn run(options: &Passwd, user: &str, places: &Places, login: Option<&LoginPassword>) -> Outcome {
+    let is_root = super::system_user(user)?.is_some_and(|found| found.uid == 0);
+    if is_root && options.user.is_none() {
+        return Err(Failure::new(NO_USER, format!("{user} cannot log in and has no secret: name the user")));
+    }
     let mut store = Store::open(places)?;
     // Before anybody types a secret for nothing.
     store.key(places)?;
@@ -29,7 +33,7 @@ pub(super) fn run(options: &Passwd, user: &str, places: &Places, login: Option<&
     if !store.change(places, &entry)? {
         return Err(Failure::new(NO, format!("the {kind} entry of {user} was removed meanwhile")));
     }
-    ask::tell(&options.source, &secret)
+    ask::tell(&options.source, &secret, user)
 }
 
 /// The one entry that is meant.
@@ -50,7 +54,8 @@ fn choose(options: &Passwd, user: &str, entries: Vec<Listed>) -> Result<(SecretT
                 .label
                 .as_ref()
                 .map_or_else(String::new, |label| format!(" with the label \"{label}\""));
-            Err(Failure::new(NO, format!("{user} has no {what}entry{label}; mailauth add {user} makes one")))
+            let add = add_line(options, user);
+            Err(Failure::new(NO, format!("{user} has no {what}entry{label}; {add} makes one")))
         }
         Err(several) => {
             let names: Vec<String> =
@@ -63,4 +68,24 @@ fn choose(options: &Passwd, user: &str, entries: Vec<Listed>) -> Result<(SecretT
             ))
         }
     }
+}
+
+/// The command that adds what was to be changed. A name that the system does not know needs `--virtual`.
+fn add_line(options: &Passwd, user: &str) -> String {
+    let mut line = "mailauth add".to_owned();
+    let kind = match (options.kind, &options.label) {
+        (Some(kind), _) => Some(type_of(kind)),
+        (None, Some(_)) => Some(SecretType::Pop),
+        (None, None) => None,
+    };
+    if let Some(kind) = kind {
+        line += &format!(" --type {kind}");
+    }
+    if let Some(label) = &options.label {
+        line += &format!(" --label \"{label}\"");
+    }
+    if super::system_user(user).is_ok_and(|found| found.is_none()) {
+        line += " --virtual";
+    }
+    format!("{line} {user}")
 }

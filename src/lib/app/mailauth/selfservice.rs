@@ -59,6 +59,18 @@ enum Hands<'a> {
     Own,
 }
 
+impl Hands<'_> {
+    /// How to do without a terminal, for those who may.
+    const fn without_terminal(&self) -> &'static str {
+        match self {
+            Self::Child(_) => "run it on a terminal: your own secret is asked for there",
+            Self::Own => {
+                "this form needs a terminal: mailauth passwd --stdin reads the new secret from a pipe"
+            }
+        }
+    }
+}
+
 /// Does what an ordinary user asks of a set-uid program; the process has that user's rights. The exit status.
 pub(super) fn main(service: &Service) -> u8 {
     let args: Vec<_> = std::env::args_os().collect();
@@ -86,7 +98,8 @@ fn serve(service: &Service, line: &OwnLine) -> Outcome {
 /// The same for whoever owns the installation.
 pub(super) fn here(config: &Config, places: &Places) -> Outcome {
     if privileges::is_root() {
-        let what = "root has no secret: mailauth -user NAME is for others; mailauth --help shows all";
+        let what = "root has no secret, since root cannot log in: mailauth passwd USER changes that of another, mailauth add USER \
+                    adds one; mailauth --help shows all";
         return Err(Failure::new(NO_USER, what));
     }
     super::become_owner(places)?;
@@ -108,7 +121,7 @@ fn change(
     tty::restore_on_signals();
     let old = match question(hands, || look(places, name))? {
         Answer::Unknown => None,
-        Answer::Known => Some(ask::old_secret()?),
+        Answer::Known => Some(ask::old_secret(hands.without_terminal())?),
         other => return Err(unexpected(other)),
     };
     if let Some(old) = &old {
@@ -123,13 +136,13 @@ fn change(
         }
     }
     let source = NewSecret { stdin: false, generate, force: false };
-    let new = ask::entered(&source)?;
+    let new = ask::entered(&source, hands.without_terminal())?;
     if let Some(fault) = secrets::fault(name, &new) {
         return Err(Failure::new(DATA, format!("{fault}; nothing was changed")));
     }
     match question(hands, || store(places, name, old.as_ref(), &new))? {
         Answer::Done(first) => {
-            ask::tell(&source, &new)?;
+            ask::tell(&source, &new, name)?;
             super::add::announced(first && matches!(hands, Hands::Own), config);
             Ok(())
         }
@@ -144,7 +157,7 @@ fn name_of(user: Option<&User>, config: &Config) -> Result<String, Failure> {
     };
     if *uid == 0 || *uid < config.auth.min_uid {
         let what = format!(
-            "{name} cannot log in: uid {uid} is root's or below auth.min_uid; -user NAME is for others"
+            "{name} cannot log in: uid {uid} is root's or below auth.min_uid, and so needs no secret"
         );
         return Err(Failure::new(NO_USER, what));
     }

@@ -50,7 +50,7 @@ pub(super) fn state(places: &Places) -> Option<State> {
 type Facts = Vec<(&'static str, Value)>;
 
 fn object(facts: Facts) -> Map<String, Value> {
-    facts.into_iter().map(|(what, value)| (what.to_owned(), value)).collect()
+    facts.into_iter().map(|(what, value)| (what.replace(' ', "_"), value)).collect()
 }
 
 fn facts(user: &str, shown: &Shown) -> Facts {

@@ -12,6 +12,11 @@ use subtle::ConstantTimeEq;
 /// Says which entry it belongs to. Nobody learns more from a wrong one than that it is wrong.
 pub(super) fn run(options: &Verify, places: &Places) -> Outcome {
     let user = options.user.as_str();
+    if options.challenge.as_ref().is_some_and(|text| !(text.starts_with('<') && text.ends_with('>'))) {
+        let what =
+            "a challenge begins with < and ends with >, as it stands in the greeting: quote it with them";
+        return Err(Failure::new(DATA, what));
+    }
     let store = Store::open(places)?;
     let secret = if options.digest.is_some() { None } else { Some(ask::secret(options.stdin)?) };
     let (found, key) = store.user_with_key(places, user)?;
@@ -39,6 +44,11 @@ pub(super) fn run(options: &Verify, places: &Places) -> Outcome {
         None => Err(Failure::new(NO, format!("this is no secret of {user}"))),
         Some(name) if found.locked => {
             Err(Failure::new(NO, format!("right ({name}), but {user} is locked: mailauth unlock {user}")))
+        }
+        // mailauth(8): who has an APOP entry cannot use PASS.
+        Some(name) if found.apop.is_some() && name.starts_with(SecretType::Pop.as_str()) => {
+            let what = format!("right ({name}), but {user} has an APOP entry, and so PASS is refused");
+            Err(Failure::new(NO, format!("{what}: mailauth remove --type APOP {user}")))
         }
         Some(name) => Ok(ui::say(&format!("right: {name}\n"))?),
     }

@@ -32,7 +32,7 @@ pub(super) fn check(
     let signature = store.scram(&key, sent, user.as_ref())?.check(claim);
     Ok(match (user, signature) {
         (None, _) => Answer::No(No::UnknownUser, false),
-        (Some(user), _) if user.apop.is_none() => Answer::No(No::UnknownUser, false),
+        (Some(user), _) if user.apop.is_none() => Answer::No(No::SecretMissing, false),
         (Some(user), _) if user.locked => Answer::No(No::Locked, false),
         (Some(_), None) => Answer::No(No::WrongProof, false),
         (Some(user), Some(signature)) => match yes(sent, user.owner) {

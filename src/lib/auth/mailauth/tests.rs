@@ -135,7 +135,7 @@ fn an_application_password_is_as_good_as_the_next_and_alone_good() {
         assert_eq!(site.pass(&["ann"], password), yes("ann"));
     }
     assert_eq!(site.pass(&["ann"], "login password"), Answer::No(No::WrongPassword, true));
-    assert_eq!(site.apop("ann", &DIGEST), Answer::No(No::UnknownUser, false));
+    assert_eq!(site.apop("ann", &DIGEST), Answer::No(No::SecretMissing, false));
 }
 
 /// Design, section 5: the database fails closed. PASS needs no key: others go on being served.

@@ -81,7 +81,7 @@ fn owner(is_virtual: Virtual) -> Result<Owner, &'static str> {
     Ok(Owner { ids, home: path(home)?, maildrop: path(maildrop)? })
 }
 
-fn leads_down(path: &Path) -> bool {
+pub(super) fn leads_down(path: &Path) -> bool {
     let down = |part| matches!(part, Component::RootDir | Component::Normal(_));
     path.is_absolute()
         && path.components().all(down)
@@ -102,7 +102,8 @@ fn one_entry(place: usize, entry: &EntryLine, users: &HashMap<String, Option<Own
     }
     match kept(entry, kind) {
         Some(secret) => {
-            found.push(Record { place, user: entry.user.clone(), kind, label, secret, owner: owner.clone() });
+            let (user, owner, remark) = (entry.user.clone(), owner.clone(), String::new());
+            found.push(Record { place, user, kind, label, secret, owner, offered: None, remark });
         }
         None => found.fault(place, user, "the entry has not what its type needs"),
     }

@@ -47,6 +47,13 @@ pub(crate) enum Format {
     Backup,
 }
 
+impl Format {
+    /// Whether the input says what each secret is for.
+    pub(crate) const fn names_types(self) -> bool {
+        matches!(self, Self::Csv | Self::Backup)
+    }
+}
+
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -78,6 +85,10 @@ pub(crate) struct Record {
     pub(crate) secret: Kept,
     /// Set by a backup for a user who is no system user.
     pub(crate) owner: Option<Owner>,
+    /// What the input says of ids and paths, for a user who becomes a virtual one.
+    pub(crate) offered: Option<Owner>,
+    /// What of the line is not taken, for people; empty when nothing is lost.
+    pub(crate) remark: String,
 }
 
 /// A secret as an input has it.
@@ -135,7 +146,8 @@ impl Found {
         match std::str::from_utf8(user) {
             Ok(user) => {
                 let (user, secret) = (user.to_owned(), Kept::Plain(secret));
-                self.push(Record { place, user, kind, label, secret, owner: None });
+                let (offered, remark) = (None, String::new());
+                self.push(Record { place, user, kind, label, secret, owner: None, offered, remark });
             }
             Err(_) => self.fault(place, user, "the name is not UTF-8"),
         }
