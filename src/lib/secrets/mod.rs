@@ -23,7 +23,7 @@ mod tests;
 
 pub(crate) use announce::announced;
 pub(crate) use attempts::Attempt;
-pub(crate) use check::check;
+pub(crate) use check::{Finding as Found, Rules, check, check_briefly};
 pub(crate) use rekey::{Held, rekey};
 pub(crate) use rules::{LONGEST, SHORTEST, fault, impossible};
 pub(crate) use seal::Key;

@@ -35,6 +35,10 @@ const PAUSE: Duration = Duration::from_millis(3);
 /// How often the key may be changed while one reads it and what it seals.
 const RACES: usize = 8;
 
+/// What to do with a database that cannot be used any more.
+pub(super) const RUINED: &str = "mailauth init --clear sets it aside and makes an empty one, and mailauth import brings back \
+                                 a backup (\"A damaged database\" in mailauth(8))";
+
 /// The open database.
 pub(crate) struct Store {
     connection: Connection,
@@ -138,10 +142,10 @@ impl Store {
         };
         let (application, version, cut) = look().map_err(|cause| fault(&self.path, &cause))?;
         if cut {
-            return Err(refused(format!("{shown} is cut off: bring it back from a backup")));
+            return Err(refused(format!("{shown} is cut off")).with_fix(RUINED));
         }
         if application != schema::APPLICATION || version == 0 {
-            return Err(refused(format!("{shown} is a database of another program")));
+            return Err(refused(format!("{shown} is a database of another program")).with_fix(RUINED));
         }
         if version > schema::VERSION {
             let known = schema::VERSION;
@@ -312,19 +316,18 @@ pub(super) fn file_name(path: &Path) -> Result<&str> {
 /// SQLite's errors in our words: what may pass, and what somebody has to mend.
 pub(super) fn fault(path: &Path, cause: &rusqlite::Error) -> Error {
     let shown = path.display();
-    let (kind, what) = match cause.sqlite_error_code() {
+    let permanent = |what: String| Error::new(Kind::Permanent, what).tell(TOLD);
+    let temporary = |what: String| Error::new(Kind::Temporary, what).tell(TOLD);
+    match cause.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            (Kind::Temporary, format!("{shown} is in use by another program; try again"))
+            temporary(format!("{shown} is in use by another program; try again"))
         }
-        Some(ErrorCode::DiskFull) => (Kind::Temporary, format!("cannot write {shown}: the disk is full")),
+        Some(ErrorCode::DiskFull) => temporary(format!("cannot write {shown}: the disk is full")),
         Some(ErrorCode::OutOfMemory | ErrorCode::SystemIoFailure) => {
-            (Kind::Temporary, format!("cannot use {shown}: {cause}"))
+            temporary(format!("cannot use {shown}: {cause}"))
         }
-        Some(ErrorCode::NotADatabase) => (Kind::Permanent, format!("{shown} is no SQLite database")),
-        Some(ErrorCode::DatabaseCorrupt) => {
-            (Kind::Permanent, format!("{shown} is damaged: bring it back from a backup"))
-        }
-        _ => (Kind::Permanent, format!("cannot use {shown}: {cause}")),
-    };
-    Error::new(kind, what).tell(TOLD)
+        Some(ErrorCode::NotADatabase) => permanent(format!("{shown} is no SQLite database")).with_fix(RUINED),
+        Some(ErrorCode::DatabaseCorrupt) => permanent(format!("{shown} is damaged")).with_fix(RUINED),
+        _ => permanent(format!("cannot use {shown}: {cause}")),
+    }
 }
