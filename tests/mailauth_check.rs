@@ -191,3 +191,41 @@ fn damage_is_said_once_with_what_to_type() {
     assert_eq!(damaged, 1, "{said:?}");
     assert!(said.out.contains("mailauth init --clear sets it aside"), "{said:?}");
 }
+
+/// A damaged database, or another program's, is no dead end: it is set aside under a name that is printed, whatever was there.
+#[test]
+fn clearing_sets_aside_what_cannot_be_used() {
+    let own = Own::new();
+    own.run("init", "").well();
+    own.run("add v --virtual --stdin", SECRET).well();
+    let (database, backup) = (own.path("state/auth/mailauth.db"), own.path("state/backup"));
+    own.run(&format!("export {}", backup.display()), "").well();
+    let whole = fs::read(&database).unwrap();
+    let mut holed = whole.clone();
+    holed[4096..8192].fill(0x55);
+    let text = "garbage\n".repeat(900);
+    for (octets, name) in [
+        (&whole[..9000], "mailauth.db.damaged"),
+        (&holed, "mailauth.db.damaged-2"),
+        (text.as_bytes(), "mailauth.db.damaged-3"),
+    ] {
+        fs::write(&database, octets).unwrap();
+        own.run("list", "");
+        own.run("init", "").refused(1, "init --clear empties it");
+        assert_eq!(fs::read(&database).unwrap(), octets, "nothing is done unasked");
+        // Beside the new one it would be taken for that one's.
+        fs::write(own.path("state/auth/mailauth.db-wal"), "left").unwrap();
+        std::os::unix::fs::chown(own.path("state/auth/mailauth.db-wal"), own.run_as, own.run_as).unwrap();
+        let said = own.run("init --clear", "").well();
+        let aside = own.path("state/auth").join(name);
+        assert!(said.contains(&format!("is {} now\n", aside.display())), "{name}: {said}");
+        assert!(said.contains("mailauth.key, as before\n"), "{said}");
+        assert_eq!(fs::read(&aside).unwrap(), octets);
+        assert!(!own.path("state/auth/mailauth.db-wal").exists());
+        own.run(&format!("import {}", backup.display()), "").well();
+        own.run("verify v --stdin", SECRET).well();
+        own.run("check", "").well();
+    }
+    let said = own.run("init --clear", "").well();
+    assert!(said.starts_with("removed 1 entries\n"), "{said}");
+}

@@ -255,7 +255,8 @@ fn owner_fault(name: &str, owner: &Owner, rules: &Rules) -> Option<String> {
     let is_maildir = ["cur", "new"].iter().all(|part| drop.join(part).try_exists().unwrap_or(true));
     (!is_maildir).then(|| {
         let shown = drop.display();
-        format!("{name} cannot log in: the maildrop {shown} is a directory and no Maildir (cur, new and tmp are missing): {again} another --maildrop, or make it one")
+        format!("{name} cannot log in: the maildrop {shown} is a directory and no Maildir: make cur, new and tmp in it, or \
+             {again} another --maildrop")
     })
 }
 
