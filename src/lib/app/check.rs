@@ -53,6 +53,8 @@ pub(crate) struct Probes<'a> {
     pub(crate) root: bool,
     /// Whether a system account exists.
     pub(crate) account: fn(&str) -> bool,
+    /// Whom to become to look at the secrets database.
+    pub(crate) owner: fn() -> Result<Option<sys::privileges::Ids>, Error>,
     /// Whether the kernel has Landlock.
     pub(crate) landlock: fn() -> bool,
     /// Whether the kernel has seccomp filters.
@@ -76,6 +78,7 @@ impl<'a> Probes<'a> {
             config_file,
             root: sys::privileges::is_root(),
             account,
+            owner: crate::secrets::owner,
             landlock,
             seccomp,
             syslog: None,

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::sasl::cram;
 use crate::secret::Secret;
-use crate::secrets::{self, Owner, Places, SecretType, State, Store, Use, User};
+use crate::secrets::{self, Owner, Places, Rules, SecretType, State, Store, Use, User};
 use crate::sys::socket::{self, Wait};
 use crate::sys::{account, clock, privileges, process};
 use md5::{Digest, Md5};
@@ -399,6 +399,11 @@ pub(crate) fn virtual_owner(config: &Config) -> Result<Account> {
         }
         Some(user) => Ok(unix::accepted(name, user)),
     }
+}
+
+/// What the configuration says of users, for the check of the database.
+pub(crate) fn rules(config: &Config) -> Rules {
+    Rules { min_uid: config.auth.min_uid, virtual_uid: virtual_owner(config).ok().map(|owner| owner.uid) }
 }
 
 mod scram;

@@ -10,7 +10,7 @@ mod unix;
 mod tests;
 
 pub(crate) use announce::{Announced, announced, challenge, seed};
-pub(crate) use mailauth::{apop_digest, virtual_owner};
+pub(crate) use mailauth::{apop_digest, rules, virtual_owner};
 pub(crate) use unix::{LoginPassword, login_password};
 
 use crate::config::{Config, Source};

@@ -2,13 +2,14 @@
 
 use super::seal::{Key, UNFINISHED};
 use super::state::State;
-use super::store::Store;
-use super::{Places, SecretType, exists, guard, parent};
+use super::store::{RUINED, Store};
+use super::{Owner, Places, SecretType, exists, guard, parent};
 use crate::error::Error;
 use crate::protocol::sasl::scram::Verifier;
 use crate::sys::account;
 use crate::sys::directory::Directory;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// Something that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,53 +36,105 @@ impl From<Error> for Finding {
     }
 }
 
-/// Looks at all of it, with the ids of the owner. Users of the system have uids from `min_uid` on.
-pub(crate) fn check(places: &Places, min_uid: u32) -> Vec<Finding> {
-    let shown = |path: &std::path::Path| path.display().to_string();
+/// What the configuration says of users.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rules {
+    /// Users of the system have uids from this on, and virtual users with a uid of their own too.
+    pub(crate) min_uid: u32,
+    /// The uid that virtual users have in common: the one below `min_uid` that they may have.
+    pub(crate) virtual_uid: Option<u32>,
+}
+
+/// Looks at all of it, with the ids of the owner.
+pub(crate) fn check(places: &Places, rules: &Rules) -> Vec<Finding> {
+    let (mut findings, store) = foundations(places);
+    if let Some((store, key)) = store {
+        match entries(&store, key.as_ref(), rules) {
+            Ok(found) => findings.extend(found),
+            Err(error) => findings.push(error.into()),
+        }
+        match store.announces_rightly() {
+            Ok(true) => {}
+            Ok(false) => findings.push(Finding::problem(announcement(&store))),
+            Err(error) => findings.push(error.into()),
+        }
+        findings.extend(state(places));
+    }
+    without_repetition(findings)
+}
+
+/// What a server needs of it: what stands in the way of everybody, and how many findings `mailauth check` has beside.
+pub(crate) fn check_briefly(places: &Places, rules: &Rules) -> (Vec<Finding>, usize) {
+    let (foundations, _) = foundations(places);
+    let mut bad = without_repetition(foundations);
+    bad.retain(|finding| finding.problem);
+    let others =
+        check(places, rules).into_iter().filter(|found| found.problem && !bad.contains(found)).count();
+    (bad, others)
+}
+
+/// A damaged file fails everywhere alike: once is enough.
+fn without_repetition(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut kept: Vec<Finding> = Vec::with_capacity(findings.len());
+    for finding in findings {
+        if !finding.problem || !kept.contains(&finding) {
+            kept.push(finding);
+        }
+    }
+    kept
+}
+
+/// Directories, database and key; the two, where they can be used.
+fn foundations(places: &Places) -> (Vec<Finding>, Option<(Store, Option<Key>)>) {
+    let shown = places.database.display();
     let mut findings = Vec::new();
-    let directory = parent(&places.database).and_then(guard::directory);
-    match directory {
+    match parent(&places.database).and_then(guard::directory) {
         Ok(_) => findings.push(Finding::well("the directory is the owner's alone")),
         Err(error) => {
             // Nothing in it can be trusted or reached.
             findings.push(error.into());
-            return findings;
+            return (findings, None);
         }
     }
+    let directory = places.database.parent().unwrap_or(&places.database);
+    findings.extend([directory, &places.key].into_iter().filter_map(guard::movable).map(Finding::problem));
     let store = match Store::open(places) {
         Ok(store) => store,
         Err(error) => {
             findings.push(error.into());
             findings.extend(Key::load(&places.key).err().map(Finding::from));
-            return findings;
+            return (findings, None);
         }
     };
     match store.integrity() {
-        Ok(faults) if faults.is_empty() => {
-            findings.push(Finding::well(format!("{} is whole", shown(&places.database))));
-        }
-        Ok(faults) => findings.extend(faults.into_iter().map(|fault| {
-            Finding::problem(format!("{}: {fault}: bring it back from a backup", shown(&places.database)))
-        })),
+        Ok(faults) if faults.is_empty() => findings.push(Finding::well(format!("{shown} is whole"))),
+        Ok(faults) => findings
+            .extend(faults.into_iter().map(|fault| Finding::problem(format!("{shown}: {fault}; {RUINED}")))),
         Err(error) => findings.push(error.into()),
     }
     let key = key(&store, places, &mut findings);
-    match entries(&store, key.as_ref(), min_uid) {
-        Ok(found) => findings.extend(found),
-        Err(error) => findings.push(error.into()),
-    }
-    match store.announces_rightly() {
-        Ok(true) => {}
-        Ok(false) => findings.push(Finding::problem(
-            "the file announce beside the database does not say what the entries can use: the next change mends it",
-        )),
-        Err(error) => findings.push(error.into()),
-    }
-    findings.extend(state(places));
-    findings
+    (findings, Some((store, key)))
+}
+
+/// What makes the announcement anew: a change that changes nothing else.
+fn announcement(store: &Store) -> String {
+    let users = store.content().map(|content| content.users).unwrap_or_default();
+    let how = match users.first() {
+        Some((name, true, _)) => format!("mailauth lock {name}"),
+        Some((name, false, _)) => format!("mailauth unlock {name}"),
+        None => "mailauth rekey".to_owned(),
+    };
+    format!(
+        "the file announce beside the database does not say what the entries can use: {how} writes it anew"
+    )
 }
 
 fn key(store: &Store, places: &Places, findings: &mut Vec<Finding>) -> Option<Key> {
+    if let Some(what) = guard::barred(&places.key) {
+        // What is there cannot be told, nor used.
+        findings.push(Finding::problem(what));
+        return None;
+    }
     let leftovers = places
         .key
         .parent()
@@ -106,13 +159,15 @@ fn key(store: &Store, places: &Places, findings: &mut Vec<Finding>) -> Option<Ke
 }
 
 /// What is wrong with users and entries.
-fn entries(store: &Store, key: Option<&Key>, min_uid: u32) -> Result<Vec<Finding>, Error> {
+fn entries(store: &Store, key: Option<&Key>, rules: &Rules) -> Result<Vec<Finding>, Error> {
     let content = store.content()?;
     let mut findings = Vec::new();
-    for (name, _, owner) in &content.users {
-        if let Some(what) = account_fault(name, owner.is_some(), min_uid) {
-            findings.push(Finding::problem(what));
-        }
+    let with_entry: HashSet<&str> = content.entries.iter().map(|entry| entry.user.as_str()).collect();
+    for (name, locked, owner) in &content.users {
+        let state = UserState { name, locked: *locked, has_entry: with_entry.contains(name.as_str()) };
+        findings.extend(account_fault(&state, owner.is_some(), rules.min_uid));
+        findings
+            .extend(owner.as_ref().and_then(|owner| owner_fault(name, owner, rules)).map(Finding::problem));
     }
     // The key may have been changed since: then what it opens says nothing.
     let key = key.filter(|key| *key.id() == content.key_id);
@@ -147,21 +202,62 @@ fn entries(store: &Store, key: Option<&Key>, min_uid: u32) -> Result<Vec<Finding
     Ok(findings)
 }
 
+/// A user of the database.
+struct UserState<'a> {
+    name: &'a str,
+    locked: bool,
+    has_entry: bool,
+}
+
 /// What is wrong with the account behind a name.
-fn account_fault(name: &str, is_virtual: bool, min_uid: u32) -> Option<String> {
+fn account_fault(user: &UserState<'_>, is_virtual: bool, min_uid: u32) -> Option<Finding> {
+    let name = user.name;
+    // A lock without an entry is a wish of its own; it ends by the other verb.
+    let end = if user.has_entry { "remove" } else { "unlock" };
     match (account::user(name), is_virtual) {
-        (Err(cause), _) => Some(Error::io(format!("cannot ask the system for {name}"), cause).to_string()),
-        (Ok(None), false) => Some(format!(
-            "the system has no user {name} any more: mailauth remove {name}, mailauth unlock {name}"
-        )),
-        (Ok(Some(_)), true) => {
-            Some(format!("{name} is a virtual user and a user of the system: mailauth remove {name}"))
+        (Err(cause), _) => Some(Error::io(format!("cannot ask the system for {name}"), cause).into()),
+        (Ok(None), false) => {
+            Some(Finding::problem(format!("the system has no user {name} any more: mailauth {end} {name}")))
         }
-        (Ok(Some(user)), false) if user.uid == 0 || user.uid < min_uid => {
-            Some(format!("{name} cannot log in: uid {} is root's or below auth.min_uid", user.uid))
+        (Ok(Some(_)), true) => Some(Finding::problem(format!(
+            "{name} is a virtual user and a user of the system: mailauth remove {name}"
+        ))),
+        (Ok(Some(found)), false) if found.uid == 0 || found.uid < min_uid => {
+            let why = format!("uid {} is root's or below auth.min_uid", found.uid);
+            Some(if user.locked && !user.has_entry {
+                Finding::well(format!("{name} is locked, and could not log in without that: {why}"))
+            } else {
+                Finding::problem(format!("{name} cannot log in: {why}: mailauth {end} {name}"))
+            })
         }
         _ => None,
     }
+}
+
+/// What of a virtual user's own refuses every login: the rule of the server.
+fn owner_fault(name: &str, owner: &Owner, rules: &Rules) -> Option<String> {
+    let again = format!("mailauth remove {name}, then mailauth add --virtual {name} with");
+    if let Some((uid, gid)) = owner.ids
+        && rules.virtual_uid != Some(uid)
+        && (uid == 0 || gid == 0 || uid < rules.min_uid)
+    {
+        let why = if gid == 0 {
+            "group root's".to_owned()
+        } else {
+            format!("below auth.min_uid ({})", rules.min_uid)
+        };
+        return Some(format!(
+            "{name} cannot log in: the entry has uid {uid} and gid {gid}, {why}: {again} another --uid"
+        ));
+    }
+    // Where the way is closed to us nothing can be told.
+    let drop = owner.maildrop.as_ref().filter(|path| path.is_dir())?;
+    let is_maildir = ["cur", "new"].iter().all(|part| drop.join(part).try_exists().unwrap_or(true));
+    (!is_maildir).then(|| {
+        let shown = drop.display();
+        format!("{name} cannot log in: the maildrop {shown} is a directory and no Maildir: make cur, new and tmp in it, or \
+             {again} another --maildrop")
+    })
 }
 
 fn state(places: &Places) -> Vec<Finding> {
@@ -173,6 +269,10 @@ fn state(places: &Places) -> Vec<Finding> {
         Ok(Some(faults)) => {
             faults.into_iter().map(|fault| Finding::problem(format!("{shown}: {fault}; {remedy}"))).collect()
         }
-        Err(error) => vec![Finding::problem(format!("{error}; or {remedy}"))],
+        Err(mut error) => {
+            // What mends the other database is too much here.
+            error.take_fix();
+            vec![Finding::problem(format!("{error}; {remedy}"))]
+        }
     }
 }

@@ -23,12 +23,14 @@ mod tests;
 
 pub(crate) use announce::announced;
 pub(crate) use attempts::Attempt;
-pub(crate) use check::check;
+pub(crate) use check::{Finding as Found, Rules, check, check_briefly};
 pub(crate) use rekey::{Held, rekey};
 pub(crate) use rules::{LONGEST, SHORTEST, fault, impossible};
 pub(crate) use seal::Key;
 pub(crate) use state::{State, Use};
-pub(crate) use store::{Added, Batch, Entry, Listed, Material, NewEntry, Owner, Seen, Shown, Store, User};
+pub(crate) use store::{
+    Added, Batch, Entry, Listed, Made, Material, NewEntry, Owner, Seen, Shown, Store, User,
+};
 
 use crate::config::Config;
 use crate::config::defaults::USERADD;
@@ -149,11 +151,12 @@ pub(crate) fn prepare(places: &Places, owner: Option<&Ids>) -> Result<Held> {
     rekey::hold(&places.key)
 }
 
-/// The second half, with the ids of the owner: the database itself. One that is there is emptied when `clear` says so.
+/// The second half, with the ids of the owner: the database itself. One that is there is emptied when `clear` says so, or set
+/// aside when it cannot be used.
 ///
 /// # Errors
 /// There is one already and `clear` is false, or the key cannot be used, or the system's errors.
-pub(crate) fn create(places: &Places, clear: bool) -> Result<()> {
+pub(crate) fn create(places: &Places, clear: bool) -> Result<Made> {
     let key = Key::load(&places.key)?;
     Store::create(places, &key, clear)
 }
@@ -164,7 +167,12 @@ pub(crate) fn create(places: &Places, clear: bool) -> Result<()> {
 /// As [`prepare`] and [`create`].
 pub(crate) fn initialise(places: &Places) -> Result<()> {
     let _held = prepare(places, None)?;
-    create(places, false)
+    create(places, false).map(drop)
+}
+
+/// How many entries there are, with the ids of `owner`; `None` where the database cannot tell.
+pub(crate) fn count(places: &Places, owner: Option<&Ids>) -> Option<i64> {
+    delegate::run(owner, || Store::open(places)?.count()).ok()
 }
 
 /// Adds an entry without asking anybody, as `pop3d --demo` does. With an `owner` the user is no system user.
@@ -185,7 +193,7 @@ pub(crate) fn add(
     }
 }
 
-fn exists(path: &Path) -> Result<bool> {
+pub(crate) fn exists(path: &Path) -> Result<bool> {
     match std::fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -9,7 +9,7 @@ use crate::sys::privileges::Ids;
 use crate::sys::{file, random};
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::fchown;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -30,6 +30,10 @@ pub(super) const UNFINISHED: &str = ".mailauth.key-";
 
 /// Before sealing every secret has this length, one octet that tells its own included: the sealed form does not tell it.
 const PADDED: usize = 1 + LONGEST;
+
+/// What to do without the right key.
+pub(super) const LOST: &str = "bring it back from a backup, with owner and mode; without one, rm what is there, and mailauth init --clear \
+                               makes a new key and removes all entries";
 
 /// A sealed secret: nonce, what was padded, and a tag of 16 octets.
 const SEALED: usize = NONCE + PADDED + 16;
@@ -69,12 +73,14 @@ impl Key {
     /// # Errors
     /// It is missing, somebody else may read it, or it is no key file.
     pub(crate) fn load(path: &Path) -> Result<Self> {
-        let file = guard::file(path, "0400")?;
+        let file = guard::file(path, "0400")
+            .map_err(|error| if is_missing(path) { error.with_fix(LOST) } else { error })?;
         let mut octets = Zeroizing::new(Vec::with_capacity(KEY_FILE + 1));
         file.take(KEY_FILE as u64 + 1)
             .read_to_end(&mut octets)
             .map_err(|cause| failed("read", path, cause))?;
-        Self::parse(&octets).ok_or_else(|| refused(format!("{} is no key of mailauth's", path.display())))
+        Self::parse(&octets)
+            .ok_or_else(|| refused(format!("{} is no key of mailauth's", path.display())).with_fix(LOST))
     }
 
     /// The key in the octets of a key file.
@@ -191,6 +197,10 @@ impl Key {
         }
         bound
     }
+}
+
+fn is_missing(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|cause| cause.kind() == ErrorKind::NotFound)
 }
 
 /// Fills a buffer with random octets.

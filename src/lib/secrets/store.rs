@@ -4,6 +4,7 @@
 //! It is opened for writing even to read: a reader has to roll back what a killed writer left. Writers take the lock first
 //! (BEGIN IMMEDIATE) and wait for each other for up to two seconds.
 
+mod aside;
 mod batch;
 mod change;
 mod read;
@@ -35,6 +36,19 @@ const PAUSE: Duration = Duration::from_millis(3);
 /// How often the key may be changed while one reads it and what it seals.
 const RACES: usize = 8;
 
+/// What to do with a database that cannot be used any more.
+pub(super) const RUINED: &str = "mailauth init --clear sets it aside and makes an empty one, and mailauth import brings back \
+                                 a backup (\"A damaged database\" in mailauth(8))";
+
+/// What making a database did to the one that was there.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    /// How many entries were removed.
+    pub(crate) removed: i64,
+    /// Where the one is that could not be used.
+    pub(crate) aside: Option<PathBuf>,
+}
+
 /// The open database.
 pub(crate) struct Store {
     connection: Connection,
@@ -63,40 +77,75 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes the database with this key. One that is there is emptied and gets the key when `clear` is set.
+    /// Makes the database with this key. One that is there is emptied and gets the key when `clear` is set; one that cannot be
+    /// used any more is set aside then.
     ///
     /// # Errors
-    /// There is one that must not be cleared, or that is none of ours; or the system's.
-    pub(super) fn create(places: &Places, key: &Key, clear: bool) -> Result<()> {
+    /// There is one that must not be cleared, or that a newer program made; or the system's.
+    pub(super) fn create(places: &Places, key: &Key, clear: bool) -> Result<Made> {
         let (_, directory) = guard::directory(super::parent(&places.database)?)?;
         let name = file_name(&places.database)?;
-        let fresh =
-            match directory.status(name).map_err(|cause| failed("look at", &places.database, cause))? {
-                // SQLite makes readable files; ours is made before.
-                None => directory.create(name, 0o600).map(|_| true),
-                // What a killed `init` left.
-                Some(found) => Ok(found.identity.size == 0),
-            };
-        let fresh = fresh.map_err(|cause| failed("make", &places.database, cause))?;
-        if !fresh && !clear {
-            return Err(refused(format!("{} is there already", places.database.display())));
+        let look = || directory.status(name).map_err(|cause| failed("look at", &places.database, cause));
+        let mut found = look()?;
+        let mut aside = None;
+        if found.is_some_and(|found| found.identity.size > 0) {
+            if !clear {
+                return Err(refused(format!("{} is there already", places.database.display())));
+            }
+            if Self::is_ruined(places)? {
+                aside = Some(aside::set_aside(&directory, &places.database)?);
+                found = look()?;
+            }
+        }
+        // What a killed `init` left is empty.
+        let fresh = found.is_none_or(|found| found.identity.size == 0);
+        if found.is_none() {
+            // SQLite makes readable files; ours is made before.
+            directory.create(name, 0o600).map_err(|cause| failed("make", &places.database, cause))?;
         }
         let (probe, salts) = (key.probe()?, new_salts()?);
         let mut store = Self::connect(&places.database)?;
         let version = if fresh { 0 } else { store.inspect()? };
-        store.write(|transaction, _| {
+        let removed = store.write(|transaction, _| {
             if version == 0 && version_of(transaction)? == 0 {
                 schema::migrate(transaction, 0, &salts)?;
             } else if version > 0 {
                 schema::migrate(transaction, version, &salts)?;
             }
+            let removed = transaction.query_row("SELECT count(*) FROM entry", [], |row| row.get(0))?;
             transaction.execute("DELETE FROM user", [])?;
             transaction.execute(
                 "INSERT OR REPLACE INTO meta (one, key_id, probe, salts) VALUES (1, ?1, ?2, ?3)",
                 params![key.id(), probe, salts],
             )?;
-            Ok(())
-        })
+            Ok(removed)
+        })?;
+        Ok(Made { removed, aside })
+    }
+
+    /// Whether the file is no database of ours, or one with damage; an error where that cannot be told.
+    fn is_ruined(places: &Places) -> Result<bool> {
+        let looked = Self::connect(&places.database).and_then(|store| {
+            store.inspect()?;
+            store.integrity()
+        });
+        match looked {
+            Ok(faults) => Ok(!faults.is_empty()),
+            Err(mut error) => match error.take_fix() {
+                Some(fix) if fix == RUINED => Ok(true),
+                Some(fix) => Err(error.with_fix(fix)),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// How many entries there are.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub(super) fn count(&self) -> Result<i64> {
+        let count = self.connection.query_row("SELECT count(*) FROM entry", [], |row| row.get(0));
+        count.map_err(|cause| fault(&self.path, &cause))
     }
 
     fn connect(path: &Path) -> Result<Self> {
@@ -138,10 +187,10 @@ impl Store {
         };
         let (application, version, cut) = look().map_err(|cause| fault(&self.path, &cause))?;
         if cut {
-            return Err(refused(format!("{shown} is cut off: bring it back from a backup")));
+            return Err(refused(format!("{shown} is cut off")).with_fix(RUINED));
         }
         if application != schema::APPLICATION || version == 0 {
-            return Err(refused(format!("{shown} is a database of another program")));
+            return Err(refused(format!("{shown} is a database of another program")).with_fix(RUINED));
         }
         if version > schema::VERSION {
             let known = schema::VERSION;
@@ -312,19 +361,18 @@ pub(super) fn file_name(path: &Path) -> Result<&str> {
 /// SQLite's errors in our words: what may pass, and what somebody has to mend.
 pub(super) fn fault(path: &Path, cause: &rusqlite::Error) -> Error {
     let shown = path.display();
-    let (kind, what) = match cause.sqlite_error_code() {
+    let permanent = |what: String| Error::new(Kind::Permanent, what).tell(TOLD);
+    let temporary = |what: String| Error::new(Kind::Temporary, what).tell(TOLD);
+    match cause.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            (Kind::Temporary, format!("{shown} is in use by another program; try again"))
+            temporary(format!("{shown} is in use by another program; try again"))
         }
-        Some(ErrorCode::DiskFull) => (Kind::Temporary, format!("cannot write {shown}: the disk is full")),
+        Some(ErrorCode::DiskFull) => temporary(format!("cannot write {shown}: the disk is full")),
         Some(ErrorCode::OutOfMemory | ErrorCode::SystemIoFailure) => {
-            (Kind::Temporary, format!("cannot use {shown}: {cause}"))
+            temporary(format!("cannot use {shown}: {cause}"))
         }
-        Some(ErrorCode::NotADatabase) => (Kind::Permanent, format!("{shown} is no SQLite database")),
-        Some(ErrorCode::DatabaseCorrupt) => {
-            (Kind::Permanent, format!("{shown} is damaged: bring it back from a backup"))
-        }
-        _ => (Kind::Permanent, format!("cannot use {shown}: {cause}")),
-    };
-    Error::new(kind, what).tell(TOLD)
+        Some(ErrorCode::NotADatabase) => permanent(format!("{shown} is no SQLite database")).with_fix(RUINED),
+        Some(ErrorCode::DatabaseCorrupt) => permanent(format!("{shown} is damaged")).with_fix(RUINED),
+        _ => permanent(format!("cannot use {shown}: {cause}")),
+    }
 }

@@ -3,7 +3,10 @@
 use super::{Finding, Probes, quoted};
 use crate::auth;
 use crate::config::{Config, Source, defaults};
-use crate::secrets::Places;
+use crate::secrets::{self, Places, delegate};
+use crate::sys::privileges;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 /// Nothing where there is no database: then nobody needs one.
 pub(super) fn findings(config: &Config, probes: &Probes<'_>) -> Vec<Finding> {
@@ -11,16 +14,51 @@ pub(super) fn findings(config: &Config, probes: &Probes<'_>) -> Vec<Finding> {
     if !config.auth.sources.contains(&Source::Mailauth) || !places.database_exists().unwrap_or(true) {
         return Vec::new();
     }
-    vec![owner(&places, probes), announced(config, probes)]
+    let mut findings = database(&places, config, probes);
+    findings.push(announced(config, probes));
+    findings
 }
 
-fn owner(places: &Places, probes: &Probes<'_>) -> Finding {
+/// Looked at as the server does it: by a child with the owner's ids.
+fn database(places: &Places, config: &Config, probes: &Probes<'_>) -> Vec<Finding> {
+    let shown = quoted(&places.database);
     if probes.root && !(probes.account)("pop") {
         let what = "there is a secrets database, but no user pop to own it: nobody can log in";
-        return Finding::problem(what, format!("{} pop", defaults::USERADD));
+        return vec![Finding::problem(what, format!("{} pop", defaults::USERADD))];
     }
-    Finding::ok(format!("secrets database {}", quoted(&places.database)))
+    let directory = places.database.parent().and_then(|directory| fs::metadata(directory).ok());
+    if !probes.root && directory.is_some_and(|found| found.uid() != privileges::own().uid) {
+        return vec![Finding::warning(format!("secrets database {shown}: not judged"), "sudo pop3d --check")];
+    }
+    let rules = auth::rules(config);
+    let looked = (probes.owner)().and_then(|owner| {
+        delegate::run(owner.as_ref(), || {
+            let (mut bad, others) = secrets::check_briefly(places, &rules);
+            bad.truncate(MOST);
+            Ok((bad, others))
+        })
+    });
+    let (bad, others) = match looked {
+        Ok(looked) => looked,
+        Err(error) => return vec![Finding::problem(format!("secrets database: {error}"), FIX)],
+    };
+    let problem = |found: secrets::Found| Finding::problem(format!("secrets database: {}", found.what), FIX);
+    let mut findings: Vec<Finding> = bad.into_iter().map(problem).collect();
+    if others > 0 {
+        let what = format!("secrets database {shown}: {others} findings that are not everybody's");
+        findings.push(Finding::warning(what, FIX));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(format!("secrets database {shown}")));
+    }
+    findings
 }
+
+/// What to type: it says more.
+const FIX: &str = "mailauth check";
+
+/// Findings about the database that are named.
+const MOST: usize = 10;
 
 fn announced(config: &Config, probes: &Probes<'_>) -> Finding {
     if !auth::announced(config).apop {

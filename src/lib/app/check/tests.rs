@@ -35,6 +35,7 @@ impl Machine {
             config_file: Some(Path::new("/nonexistent/pop3d.toml")),
             root: sys::privileges::is_root(),
             account: |_| true,
+            owner: || Ok(None),
             landlock: || true,
             seccomp: || true,
             syslog: Some(path("log")),
@@ -56,6 +57,12 @@ impl Machine {
             fs::Permissions::from_mode(0o2755 | if self.probes.root { 0o20 } else { 0 }),
         )
         .unwrap();
+    }
+
+    fn with_secrets(&mut self) {
+        self.config.auth.secrets = self.path("auth/mailauth.db");
+        self.config.auth.key = self.path("mailauth.key");
+        crate::secrets::initialise(&crate::secrets::Places::of(&self.config)).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -338,13 +345,35 @@ fn findings_are_lines() {
 fn an_announced_mechanism_says_whom_it_locks_out() {
     use crate::config::{Announce, Mechanism};
     let mut machine = Machine::new();
-    machine.config.auth.secrets = machine.path("mailauth.db");
+    machine.config.auth.secrets = machine.path("auth/mailauth.db");
+    machine.config.auth.key = machine.path("mailauth.key");
     machine.config.auth.announce = Announce::List(vec![Mechanism::Apop]);
     let speaks = |machine: &Machine| machine.check().iter().any(|finding| finding.what.contains("APOP"));
     assert!(!speaks(&machine), "without a database there is nothing to say");
-    fs::write(machine.path("mailauth.db"), b"").unwrap();
+    machine.with_secrets();
     let finding = machine.worse(Severity::Warning, "APOP is announced");
     assert!(finding.fix.unwrap().contains("announce = []"));
     machine.config.auth.announce = Announce::List(Vec::new());
     assert!(machine.check().iter().any(|finding| finding.what == "APOP is not announced"));
+}
+
+/// Design, section 7: what refuses every login is a problem. The database is opened as a session would.
+#[test]
+fn a_secrets_database_that_does_not_open_is_a_problem() {
+    let mut machine = Machine::new();
+    machine.with_secrets();
+    let whole = fs::read(machine.path("auth/mailauth.db")).unwrap();
+    assert_eq!(exit_status(&machine.check()), 0, "{:?}", machine.check());
+    machine.mode("auth/mailauth.db", 0o644);
+    machine.worse(Severity::Problem, "mailauth.db may be used by others");
+    machine.mode("auth/mailauth.db", 0o600);
+    fs::write(machine.path("auth/mailauth.db"), &whole[..9000]).unwrap();
+    machine.worse(Severity::Problem, "is damaged");
+    fs::write(machine.path("auth/mailauth.db"), &whole).unwrap();
+    machine.mode("mailauth.key", 0o600);
+    fs::write(machine.path("mailauth.key"), b"").unwrap();
+    machine.worse(Severity::Problem, "is no key of mailauth's");
+    fs::remove_file(machine.path("mailauth.key")).unwrap();
+    let finding = machine.worse(Severity::Problem, "cannot open ");
+    assert!(finding.what.contains("mailauth init --clear makes a new key"), "{finding:?}");
 }

@@ -1,14 +1,13 @@
 //! `mailauth check`: whether everything is as it has to be.
 
 use super::{Failure, NO, Outcome};
-use crate::config::Config;
 use crate::log::escape::Sentence;
-use crate::secrets::{self, Places};
+use crate::secrets::{self, Places, Rules};
 use crate::ui;
 
 /// Says what was looked at and what to do. Its answer is no when somebody has to do something.
-pub(super) fn run(config: &Config, places: &Places) -> Outcome {
-    let findings = secrets::check(places, config.auth.min_uid);
+pub(super) fn run(places: &Places, rules: &Rules) -> Outcome {
+    let findings = secrets::check(places, rules);
     let lines: String = findings
         .iter()
         .map(|finding| {

@@ -15,8 +15,11 @@ pub(super) fn run(options: &Init, places: &Places) -> Outcome {
     let shown = places.database.display();
     let there = places.database_exists()? && !is_empty_file(places);
     if there && !options.clear {
-        let question = format!("{shown} is there already. Remove all its entries? [y/N] ");
-        match ui::confirm(&question) {
+        let what = match secrets::count(places, owner.as_ref()) {
+            Some(count) => format!("with {count} entries. Remove them all?"),
+            None => "and cannot be used. Set it aside and make an empty one?".to_owned(),
+        };
+        match ui::confirm(&format!("{shown} is there already, {what} [y/N] ")) {
             Ok(true) => {}
             Ok(false) => return Err(Failure::new(NO, format!("{shown} is as it was"))),
             Err(_) => {
@@ -24,6 +27,7 @@ pub(super) fn run(options: &Init, places: &Places) -> Outcome {
             }
         }
     }
+    let had_key = secrets::exists(&places.key)?;
     let prepared = secrets::prepare(places, owner.as_ref());
     if let (Err(error), None) = (&prepared, &owner) {
         let hint = "root makes it, or set state_dir to a directory of your own";
@@ -34,8 +38,14 @@ pub(super) fn run(options: &Init, places: &Places) -> Outcome {
     if let Some(ids) = owner {
         privileges::become_for_good(&ids)?;
     }
-    secrets::create(places, there)?;
-    ui::say(&format!("made {shown}; its key is {}\n", places.key.display()))?;
+    let made = secrets::create(places, there)?;
+    let before = match &made.aside {
+        Some(aside) => format!("what was there could not be used and is {} now\n", aside.display()),
+        None if there => format!("removed {} entries\n", made.removed),
+        None => String::new(),
+    };
+    let key = if had_key { "as before" } else { "a new one" };
+    ui::say(&format!("{before}made {shown}; its key is {}, {key}\n", places.key.display()))?;
     Ok(())
 }
 

@@ -149,25 +149,30 @@ fn run(options: Options) -> Outcome {
             become_owner(&places)?;
             lock::lock(&options, &places)
         }
+        Verb::Check => {
+            // While we may still ask as root.
+            let rules = auth::rules(&config);
+            become_owner(&places)?;
+            check::run(&places, &rules)
+        }
         Verb::Rekey => rekey::run(&places),
         Verb::Export(options) => export::run(&options, &places),
         Verb::Import(options) => import::run(&options, &config, &places),
         verb => {
             become_owner(&places)?;
-            as_owner(verb, &config, &places)
+            as_owner(verb, &places)
         }
     }
 }
 
 /// The verbs that need nothing but the database.
-fn as_owner(verb: Verb, config: &Config, places: &Places) -> Outcome {
+fn as_owner(verb: Verb, places: &Places) -> Outcome {
     match verb {
         Verb::Remove(options) => remove::run(&options, places),
         Verb::List(options) => list::run(&options, places),
         Verb::Show(options) => show::run(&options, places),
         Verb::Unlock(options) => lock::unlock(&options, places),
         Verb::Verify(options) => verify::run(&options, places),
-        Verb::Check => check::run(config, places),
         // The others have been done.
         _ => Ok(()),
     }

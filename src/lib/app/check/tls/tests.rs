@@ -44,6 +44,7 @@ impl Site {
             config_file: None,
             root: crate::sys::privileges::is_root(),
             account: |_| true,
+            owner: || Ok(None),
             landlock: || true,
             seccomp: || true,
             syslog: None,
