@@ -316,7 +316,7 @@ fn a_database_that_cannot_be_trusted_is_no_empty_database() {
         chown(DATABASE, Some(POP), None).unwrap();
         let whole = fs::read(DATABASE).unwrap();
         fs::write(DATABASE, &whole[..whole.len() / 2]).unwrap();
-        broken(&["mailauth import brings back a backup"]);
+        broken(&["import brings back a backup"]);
         fs::write(DATABASE, &whole).unwrap();
         assert!(site.pass("bob", PASSWORD).starts_with("+OK"), "mended");
     });
