@@ -15,6 +15,7 @@ mod write;
 
 pub(crate) use write::Writer;
 
+use super::{Entry, Uidl};
 use crate::error::{Error, Kind, Result};
 use crate::sys::directory::Directory;
 use crate::sys::file::{FileKind, Identity, Stamp, read_at, status};
@@ -125,6 +126,11 @@ impl Record {
             && record.header_length <= record.length
             && record.envelope_length <= LONGEST_ENVELOPE;
         sound.then_some(record)
+    }
+
+    /// What a session needs to know of the message.
+    pub(crate) fn entry(&self) -> Entry {
+        Entry { octets: self.octets, uidl: Uidl { hash: self.hash, twin: self.twin } }
     }
 
     /// Where the message begins: behind its envelope line.

@@ -15,7 +15,7 @@ mod update;
 
 use super::index::{self, Index, Layout, Record};
 use super::uidl::twins::{Naming, Twins};
-use super::{Bitmap, Entry, Maildrop, Uidl};
+use super::{Bitmap, Entry, Maildrop};
 use crate::error::{Error, Kind, Result};
 use crate::protocol::MsgNo;
 use crate::sys::directory::Directory;
@@ -256,11 +256,7 @@ impl Maildrop for Maildir {
     fn entries(&mut self, first: MsgNo, page: &mut Vec<Entry>) -> Result<()> {
         page.clear();
         if first.index() < self.count() {
-            let entry = |record: &Record| Entry {
-                octets: record.octets,
-                uidl: Uidl { hash: record.hash, twin: record.twin },
-            };
-            page.extend(self.records(first.index())?.iter().map(entry));
+            page.extend(self.records(first.index())?.iter().map(Record::entry));
         }
         Ok(())
     }

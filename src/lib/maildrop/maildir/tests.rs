@@ -4,6 +4,7 @@ mod others;
 mod trouble;
 
 use super::*;
+use crate::maildrop::Uidl;
 use crate::maildrop::{self, Format, Found};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
