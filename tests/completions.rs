@@ -6,9 +6,11 @@ use std::path::Path;
 
 #[test]
 fn completions_are_those_of_the_definitions() {
-    for (mut command, program) in
-        [(poptools::pop3d_command(), "pop3d"), (poptools::mailauth_command(), "mailauth")]
-    {
+    for (mut command, program) in [
+        (poptools::pop3d_command(), "pop3d"),
+        (poptools::mailauth_command(), "mailauth"),
+        (poptools::mailusradm_command(), "mailusradm"),
+    ] {
         for (shell, name) in [
             (Shell::Bash, format!("{program}.bash")),
             (Shell::Zsh, format!("_{program}")),

@@ -61,8 +61,12 @@ fn document(name: &str) -> String {
 }
 
 /// The programs and their pages.
-fn programs() -> [(clap::Command, &'static str); 2] {
-    [(poptools::pop3d_command(), "man/pop3d.8"), (poptools::mailauth_command(), "man/mailauth.8")]
+fn programs() -> [(clap::Command, &'static str); 3] {
+    [
+        (poptools::pop3d_command(), "man/pop3d.8"),
+        (poptools::mailauth_command(), "man/mailauth.8"),
+        (poptools::mailusradm_command(), "man/mailusradm.8"),
+    ]
 }
 
 /// The options of a program and of its verbs.

@@ -33,6 +33,8 @@ pub mod secret;
 mod sys;
 
 pub use app::mailauth::main as mailauth_main;
+pub use app::mailusradm::main as mailusradm_main;
 pub use app::pop3d::main as pop3d_main;
 pub use cli::mailauth_command;
+pub use cli::mailusradm_command;
 pub use cli::pop3d_command;

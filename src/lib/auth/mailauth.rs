@@ -54,10 +54,16 @@ enum No {
 
 /// What a virtual user has of its own.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Own {
+pub(super) struct Own {
     ids: Option<(u32, u32)>,
     home: Option<PathBuf>,
     maildrop: Option<PathBuf>,
+}
+
+impl From<Owner> for Own {
+    fn from(Owner { ids, home, maildrop }: Owner) -> Self {
+        Self { ids, home, maildrop }
+    }
 }
 
 /// What is asked.
@@ -312,8 +318,7 @@ pub(crate) fn apop_digest(challenge: &[u8], secret: &Secret) -> [u8; 16] {
 }
 
 fn yes(name: &str, owner: Option<Owner>) -> Answer {
-    let owner = owner.map(|Owner { ids, home, maildrop }| Own { ids, home, maildrop });
-    Answer::Yes { name: name.to_owned(), owner, signature: None }
+    Answer::Yes { name: name.to_owned(), owner: owner.map(Own::from), signature: None }
 }
 
 /// The finding with the server's signature, when there is one.
@@ -344,7 +349,8 @@ fn admit(config: &Config, name: String, own: Option<Own>) -> Result<Finding> {
     Ok(Finding { verdict: Verdict::Accepted(account), paid: true })
 }
 
-fn virtual_account(config: &Config, name: String, own: Own) -> Result<Account> {
+/// The account of a virtual user.
+pub(super) fn virtual_account(config: &Config, name: String, own: Own) -> Result<Account> {
     let refused = |what: String| Err(Error::new(Kind::Permanent, what).tell(unix::TOLD));
     let (uid, gid, home) = match (own.ids, virtual_owner(config)) {
         (None, general) => general.map(|general| (general.uid, general.gid, general.home))?,

@@ -3,6 +3,7 @@
 mod announce;
 mod crypt;
 mod mailauth;
+pub(crate) mod roster;
 mod slots;
 mod unix;
 

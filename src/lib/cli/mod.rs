@@ -4,11 +4,13 @@
 mod exit;
 pub(crate) mod historic;
 pub(crate) mod mailauth;
+pub(crate) mod mailusradm;
 pub(crate) mod pop3d;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use exit::Exit;
 pub use mailauth::command as mailauth_command;
+pub use mailusradm::command as mailusradm_command;
 pub use pop3d::command as pop3d_command;
 pub(crate) use pop3d::{Options, apply, parse};

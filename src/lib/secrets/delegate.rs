@@ -3,13 +3,10 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::sys::privileges::{self, Ids};
-use crate::sys::{process, socket};
+use crate::sys::{file, process};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::io;
-
-/// The longest answer of a child.
-const LARGEST: usize = 64 * 1024;
+use std::io::{self, Seek, Write};
 
 /// What the child says.
 #[derive(Serialize, Deserialize)]
@@ -18,8 +15,8 @@ enum Answer<T> {
     Failed { temporary: bool, what: String },
 }
 
-/// Runs the work in a child that becomes `owner` for good, or here when there is nobody to become. What it answers passes a socket
-/// pair, so it has no secret.
+/// Runs the work in a child that becomes `owner` for good, or here when there is nobody to become. What it answers passes a file
+/// in memory, so it has no secret.
 ///
 /// # Errors
 /// The work's, or the child ended without an answer.
@@ -29,25 +26,21 @@ pub(crate) fn run<T: Serialize + DeserializeOwned>(
 ) -> Result<T> {
     let Some(owner) = owner else { return work() };
     let failed = |cause| Error::io("cannot work as the owner of the secrets", cause);
-    let (here, there) = socket::pair().map_err(failed)?;
+    let mut answer = file::anonymous(c"answer").map_err(failed)?;
     let child = process::fork(|| {
-        let answer = match privileges::become_for_good(owner).and_then(|()| work()) {
+        let answered = match privileges::become_for_good(owner).and_then(|()| work()) {
             Ok(done) => Answer::Done(done),
             Err(error) => {
                 Answer::Failed { temporary: error.kind() == Kind::Temporary, what: error.to_string() }
             }
         };
-        let octets = serde_json::to_vec(&answer).unwrap_or_default();
+        let octets = serde_json::to_vec(&answered).unwrap_or_default();
         // Without an answer the other side knows enough.
-        u8::from(socket::send(&there, &octets, &[], true).is_err())
+        u8::from((&answer).write_all(&octets).is_err())
     })?;
-    drop(there);
-    let mut buffer = vec![0; LARGEST];
-    // End of file when it died.
-    let received = socket::receive(&here, &mut buffer, true);
     process::wait_for(child);
-    let length = received.map_err(failed)?.length;
-    match serde_json::from_slice(&buffer[..length]) {
+    answer.rewind().map_err(failed)?;
+    match serde_json::from_reader(io::BufReader::new(answer)) {
         Ok(Answer::Done(done)) => Ok(done),
         Ok(Answer::Failed { temporary, what }) => {
             Err(Error::new(if temporary { Kind::Temporary } else { Kind::Permanent }, what).tell(super::TOLD))

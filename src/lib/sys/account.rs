@@ -46,18 +46,50 @@ pub(crate) struct Shadow {
 /// A database cannot be asked.
 pub(crate) fn user(name: &str) -> io::Result<Option<User>> {
     // SAFETY: getpwnam_r(3) is such a function.
-    let Some(found) = (unsafe { lookup(name, libc::getpwnam_r) })? else { return Ok(None) };
+    let found = unsafe { lookup(name, libc::getpwnam_r) }?;
+    Ok(found.as_ref().map(from_passwd))
+}
+
+fn from_passwd(found: &Found<libc::passwd>) -> User {
     let entry = &found.entry;
     // SAFETY: all three are strings of this entry.
     let (name, home, hash) =
         unsafe { (found.text(entry.pw_name), found.text(entry.pw_dir), found.text(entry.pw_passwd)) };
-    Ok(Some(User {
+    User {
         name: String::from_utf8_lossy(name).into_owned(),
         uid: entry.pw_uid,
         gid: entry.pw_gid,
         home: PathBuf::from(OsStr::from_bytes(home)),
         hash: Secret::new(hash.to_vec()),
-    }))
+    }
+}
+
+/// All users that the system lists (`getpwent_r`). Some databases know users by name and list none.
+pub(crate) fn users() -> Vec<User> {
+    // SAFETY: no arguments; the database's position is one for the process, and one thread asks for it.
+    unsafe { libc::setpwent() };
+    let mut users = Vec::new();
+    loop {
+        // SAFETY: the call does what getpwent_r(3) does, which is such a function but for the name.
+        let found = unsafe { ask(|entry, buffer: &mut [u8], found| next_passwd(entry, buffer, found)) };
+        let Ok(Some(found)) = found else { break };
+        users.push(from_passwd(&found));
+    }
+    // SAFETY: no arguments; it closes what setpwent opened.
+    unsafe { libc::endpwent() };
+    users
+}
+
+#[cfg(target_env = "gnu")]
+unsafe fn next_passwd(entry: *mut libc::passwd, buffer: &mut [u8], found: &mut *mut libc::passwd) -> c_int {
+    // SAFETY: the caller's promise: entry and buffer are writable and live as long as the entry is read.
+    unsafe { libc::getpwent_r(entry, buffer.as_mut_ptr().cast(), buffer.len(), found) }
+}
+
+/// Other C libraries cannot list users in this way; the spool names them.
+#[cfg(not(target_env = "gnu"))]
+unsafe fn next_passwd(_: *mut libc::passwd, _: &mut [u8], _: &mut *mut libc::passwd) -> c_int {
+    libc::ENOENT
 }
 
 /// The name of the real user that runs this program (`getpwuid_r`); never what the environment says.

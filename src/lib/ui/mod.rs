@@ -1,10 +1,11 @@
 //! What people see of the administration programs: tables, prompts, and an output that outlives its reader.
 
+pub(crate) mod human;
 mod prompt;
 mod table;
 
 pub(crate) use prompt::{Refusal, confirm, generate, new_secret, secret, secret_from};
-pub(crate) use table::Table;
+pub(crate) use table::{Column, Kind, Table};
 
 use clap::ValueEnum;
 use std::io::{self, IsTerminal, Write};
@@ -25,6 +26,13 @@ impl Format {
     pub(crate) fn usual() -> Self {
         if io::stdout().is_terminal() { Self::Table } else { Self::Tsv }
     }
+}
+
+/// How many characters a line of a table may have: what `COLUMNS` says, or the terminal's width; none where the output is no
+/// terminal.
+pub(crate) fn width() -> Option<u16> {
+    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|width| *width > 0);
+    told.or_else(|| terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0))
 }
 
 /// Writes to standard output. A reader that has gone away (`| head`) is no error.

@@ -1,19 +1,93 @@
 //! Lists: as a table, as JSON, as lines with tabs.
 
-use super::Format;
+use super::{Format, human};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, TableStyle, Width, presets,
+};
 use serde_json::{Map, Value};
+
+/// What stands in a column, and so how a table shows it. JSON and TSV have it exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Words.
+    Text,
+    /// A number.
+    #[allow(dead_code)] // Every list but the first has some.
+    Number,
+    /// A number of octets: `4.2M` in a table.
+    Octets,
+    /// A moment (RFC 3339): `2026-11-03 07:55` in a table.
+    Time,
+}
+
+/// A column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Column {
+    /// Its title; in JSON with `_` for blanks.
+    pub(crate) name: &'static str,
+    /// What stands in it.
+    pub(crate) kind: Kind,
+    /// A table that is too wide loses the columns with the highest number first; those with 0 stay.
+    pub(crate) spare: u8,
+}
+
+impl Column {
+    /// A column that stays.
+    pub(crate) const fn new(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, spare: 0 }
+    }
+
+    /// A column that a narrow table does without.
+    pub(crate) const fn spare(name: &'static str, kind: Kind, spare: u8) -> Self {
+        Self { name, kind, spare }
+    }
+
+    fn key(&self) -> String {
+        self.name.replace(' ', "_")
+    }
+}
+
+/// Lines above and below, no line between rows.
+const CONDENSED: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Rows under named columns.
 #[derive(Debug)]
 pub(crate) struct Table {
-    columns: &'static [&'static str],
+    columns: Vec<Column>,
+    /// Which columns are shown, in this order; none: all.
+    chosen: Option<Vec<usize>>,
     rows: Vec<Vec<Value>>,
+    total: Option<Vec<Value>>,
+    style: TableStyle,
 }
 
 impl Table {
+    /// A table without rows whose columns have words, with lines between the rows.
+    pub(crate) fn new(columns: &[&'static str]) -> Self {
+        let columns = columns.iter().map(|name| Column::new(name, Kind::Text)).collect();
+        Self { columns, chosen: None, rows: Vec::new(), total: None, style: presets::UTF8_HORIZONTAL_ONLY }
+    }
+
     /// A table without rows.
-    pub(crate) const fn new(columns: &'static [&'static str]) -> Self {
-        Self { columns, rows: Vec::new() }
+    pub(crate) fn of(columns: &[Column]) -> Self {
+        Self { columns: columns.to_vec(), chosen: None, rows: Vec::new(), total: None, style: CONDENSED }
+    }
+
+    /// Shows these columns alone, in this order; an empty list shows all. Blanks in names may be `_`.
+    ///
+    /// # Errors
+    /// There is no such column; the sentence names those that there are.
+    pub(crate) fn choose(&mut self, names: &[String]) -> Result<(), String> {
+        let at = |name: &String| {
+            let wanted = name.trim().replace(' ', "_");
+            self.columns.iter().position(|column| column.key() == wanted).ok_or_else(|| {
+                let known: Vec<String> = self.columns.iter().map(Column::key).collect();
+                format!("there is no column \"{name}\", but {}", known.join(", "))
+            })
+        };
+        let chosen: Vec<usize> = names.iter().map(at).collect::<Result<_, _>>()?;
+        self.chosen = (!chosen.is_empty()).then_some(chosen);
+        Ok(())
     }
 
     /// Appends a row with a value for each column.
@@ -21,55 +95,140 @@ impl Table {
         self.rows.push(values);
     }
 
-    /// The whole text, line ends included.
+    /// The last line of a table, below all rows; the other formats do without.
+    pub(crate) fn total(&mut self, values: Vec<Value>) {
+        self.total = Some(values);
+    }
+
+    /// The whole text, line ends included, for the terminal's width or whatever is there instead.
     pub(crate) fn render(&self, format: Format) -> String {
+        self.render_within(format, super::width())
+    }
+
+    /// The same for a width in characters; none: as wide as it comes.
+    pub(crate) fn render_within(&self, format: Format, width: Option<u16>) -> String {
+        let shown: Vec<usize> = self.chosen.clone().unwrap_or_else(|| (0..self.columns.len()).collect());
         match format {
-            Format::Table => self.table(),
-            Format::Json => self.json(),
-            Format::Tsv => self.rows.iter().map(|row| line(row)).collect(),
+            Format::Table => self.table(shown, width),
+            Format::Json => self.json(&shown),
+            Format::Tsv => self.rows.iter().map(|row| line(row, &shown)).collect(),
         }
     }
 
-    fn table(&self) -> String {
+    fn table(&self, mut shown: Vec<usize>, width: Option<u16>) -> String {
+        let mut table = self.laid_out(&shown);
+        let Some(width) = width.filter(|_| self.style == CONDENSED) else { return format!("{table}\n") };
+        while wide(&table) > u32::from(width) && self.chosen.is_none() {
+            let spare = shown.iter().enumerate().max_by_key(|(_, at)| self.columns[**at].spare);
+            match spare {
+                Some((place, at)) if self.columns[*at].spare > 0 => drop(shown.remove(place)),
+                _ => break,
+            }
+            table = self.laid_out(&shown);
+        }
+        if wide(&table) > u32::from(width) {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        for (column, at) in table.column_iter_mut().zip(&shown) {
+            // Numbers and times are never broken: words are.
+            if self.columns[*at].kind != Kind::Text {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            } else if *at == 0 {
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(12)));
+            }
+        }
+        let text = table.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>();
+        if self.total.is_some() { underlined(&text) } else { text }
+    }
+
+    fn laid_out(&self, shown: &[usize]) -> comfy_table::Table {
         let mut table = comfy_table::Table::new();
-        table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY).set_header(self.columns.iter().copied());
-        for row in &self.rows {
-            table.add_row(row.iter().map(shown));
+        table.load_style(self.style).set_header(shown.iter().map(|at| self.columns[*at].name));
+        for row in self.rows.iter().chain(&self.total) {
+            table.add_row(shown.iter().map(|at| displayed(&row[*at], self.columns[*at].kind)));
         }
-        format!("{table}\n")
+        for (column, at) in table.column_iter_mut().zip(shown) {
+            if matches!(self.columns[*at].kind, Kind::Number | Kind::Octets) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table
     }
 
-    fn json(&self) -> String {
-        let names = || self.columns.iter().map(|name| name.replace(' ', "_"));
-        let objects = self
-            .rows
-            .iter()
-            .map(|row| Value::Object(names().zip(row.iter().cloned()).collect::<Map<_, _>>()));
-        format!("{:#}\n", Value::Array(objects.collect()))
+    fn json(&self, shown: &[usize]) -> String {
+        let object = |row: &Vec<Value>| {
+            let pairs = shown.iter().map(|at| (self.columns[*at].key(), row[*at].clone()));
+            Value::Object(pairs.collect::<Map<_, _>>())
+        };
+        format!("{:#}\n", Value::Array(self.rows.iter().map(object).collect()))
     }
 }
 
-fn line(row: &[Value]) -> String {
-    let fields: Vec<String> = row.iter().map(shown).collect();
+/// How wide a table is that nothing holds back.
+fn wide(table: &comfy_table::Table) -> u32 {
+    let contents: u32 = table.column_max_content_widths().iter().map(|width| u32::from(*width)).sum();
+    contents + 2 * u32::try_from(table.column_max_content_widths().len()).unwrap_or(u32::MAX)
+}
+
+/// The text with the line of its header once more, above its last line.
+fn underlined(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    match (lines.get(1), lines.split_last()) {
+        (Some(line), Some((last, others))) => format!("{}\n{line}\n{last}\n", others.join("\n")),
+        _ => text.to_owned(),
+    }
+}
+
+fn line(row: &[Value], shown: &[usize]) -> String {
+    let fields: Vec<String> = shown.iter().map(|at| harmless(&row[*at])).collect();
     fields.join("\t") + "\n"
 }
 
+/// A value as a table shows it.
+fn displayed(value: &Value, kind: Kind) -> String {
+    match (kind, value) {
+        (Kind::Octets, Value::Number(number)) => {
+            number.as_u64().map_or_else(|| number.to_string(), human::octets)
+        }
+        // Date and time without seconds and offset: `2026-11-03T07:55:01+01:00`.
+        (Kind::Time, Value::String(text)) if text.is_char_boundary(16) && text.len() > 16 => {
+            harmless(&text[..16].replacen('T', " ", 1).into())
+        }
+        _ => harmless(value),
+    }
+}
+
 /// A value as one field: no character of it moves a cursor, ends a line or begins another field.
-fn shown(value: &Value) -> String {
+fn harmless(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
-        Value::String(text) => text.chars().map(visible).collect(),
+        Value::String(text) => visible(text),
         other => other.to_string(),
     }
 }
 
-fn visible(character: char) -> String {
-    if character.is_control() || character == '\\' {
-        character.escape_default().to_string()
-    } else {
-        character.to_string()
+/// A text whose characters all stay where they are: those that control a terminal, or the order in which others are shown, or
+/// that nobody sees, are written as escapes.
+fn visible(text: &str) -> String {
+    let mut seen = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || character == '\\' || is_invisible(character) {
+            seen.extend(character.escape_default());
+        } else {
+            seen.push(character);
+        }
     }
+    seen
+}
+
+/// Marks of direction and width (Unicode, Bidi_Control and its like), separators of lines, tags.
+const fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 #[cfg(test)]
@@ -99,5 +258,60 @@ mod tests {
     fn an_empty_list_is_empty() {
         let table = Table::new(&["user"]);
         assert_eq!((table.render(Format::Tsv).as_str(), table.render(Format::Json).as_str()), ("", "[]\n"));
+    }
+
+    fn sizes() -> Table {
+        let mut table = Table::of(&[
+            Column::new("user", Kind::Text),
+            Column::spare("last login", Kind::Time, 1),
+            Column::new("octets", Kind::Octets),
+            Column::new("problems", Kind::Text),
+        ]);
+        table.row(vec![
+            "ann".into(),
+            "2026-11-03T07:55:01+01:00".into(),
+            4_404_019.into(),
+            "the mailbox is a symbolic link".into(),
+        ]);
+        table.total(vec!["total".into(), Value::Null, 4_404_019.into(), "".into()]);
+        table
+    }
+
+    #[test]
+    fn a_table_fits_its_width_and_others_are_exact() {
+        let wide = sizes().render_within(Format::Table, Some(80));
+        assert!(wide.contains("2026-11-03 07:55") && wide.contains("4.2M"), "{wide}");
+        for width in [30, 60, 80] {
+            let table = sizes().render_within(Format::Table, Some(width));
+            assert!(
+                table.lines().all(|line| line.chars().count() <= usize::from(width)),
+                "{width}:\n{table}"
+            );
+            assert!(table.lines().last().unwrap().contains("total"), "{table}");
+        }
+        assert!(
+            !sizes().render_within(Format::Table, Some(60)).contains("last login"),
+            "the spare column goes"
+        );
+        let exact = sizes().render(Format::Tsv);
+        assert_eq!(exact, "ann\t2026-11-03T07:55:01+01:00\t4404019\tthe mailbox is a symbolic link\n");
+    }
+
+    #[test]
+    fn columns_are_chosen_by_name() {
+        let mut table = sizes();
+        table.choose(&["octets".to_owned(), "last_login".to_owned()]).unwrap();
+        assert_eq!(table.render(Format::Tsv), "4404019\t2026-11-03T07:55:01+01:00\n");
+        let error = table.choose(&["size".to_owned()]).unwrap_err();
+        assert_eq!(error, "there is no column \"size\", but user, last_login, octets, problems");
+    }
+
+    /// CVE-2021-42574 and its like: what is shown is what is there.
+    #[test]
+    fn no_character_hides_or_moves_others() {
+        assert_eq!(
+            visible("a\u{202e}b\u{200b}c\u{9b}2Jd\u{1b}[2J\\ü漢"),
+            r"a\u{202e}b\u{200b}c\u{9b}2Jd\u{1b}[2J\\ü漢"
+        );
     }
 }

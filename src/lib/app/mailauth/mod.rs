@@ -16,12 +16,15 @@ mod selfservice;
 mod show;
 mod verify;
 
+use super::outcome::{
+    CONFIG, DATA, Failure, INTERRUPTED, IO, NO, NO_PERMISSION, NO_USER, Outcome, USAGE, config_file,
+    hints_name, named, with_option,
+};
 use crate::auth;
 use crate::cli::historic::{Historic, Line};
 use crate::cli::mailauth::{AnyType, Options, Verb};
-use crate::config::{Config, defaults};
+use crate::config::Config;
 use crate::error::Error;
-use crate::log::escape::Sentence;
 use crate::secrets::{self, Places, SecretType};
 use crate::sys::clock::Zone;
 use crate::sys::privileges::Ids;
@@ -30,62 +33,9 @@ use crate::sys::setuid::{self, Start};
 use crate::sys::{account, privileges};
 use crate::ui;
 use serde_json::Value;
-use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::OnceLock;
-
-/// Nothing was done, and asking again does not help: the entry is there already, or there is none.
-const NO: u8 = 1;
-
-/// `EX_USAGE`: options that do not go together.
-const USAGE: u8 = 64;
-
-/// `EX_DATAERR`: a name or a secret breaks the rules.
-const DATA: u8 = 65;
-
-/// `EX_NOUSER`: the system does not know the user.
-const NO_USER: u8 = 67;
-
-/// `EX_IOERR`: nobody could be asked, or nothing be written.
-const IO: u8 = 74;
-
-/// `EX_NOPERM`: only root and the owner may.
-const NO_PERMISSION: u8 = 77;
-
-/// `EX_CONFIG`: the configuration lacks something.
-const CONFIG: u8 = 78;
-
-/// What a shell makes of SIGINT: somebody pressed Ctrl-C at a prompt.
-const INTERRUPTED: u8 = 130;
-
-/// Why a verb did not do what it is for.
-#[derive(Debug)]
-struct Failure {
-    status: u8,
-    text: String,
-}
-
-impl Failure {
-    fn new(status: u8, text: impl Into<String>) -> Self {
-        Self { status, text: text.into() }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::new(error.exit_status(), error.to_string())
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::new(IO, Error::io("cannot use the terminal or write the output", error).to_string())
-    }
-}
-
-type Outcome = Result<(), Failure>;
 
 /// Runs the program; the entry point of the binary.
 pub fn main() -> ExitCode {
@@ -111,14 +61,7 @@ pub fn main() -> ExitCode {
 
 /// The exit status, after the word of why it is not 0.
 fn status(outcome: Outcome) -> u8 {
-    match outcome {
-        Ok(()) => 0,
-        Err(Failure { status, text }) => {
-            let text = with_option(text, named());
-            ui::complain(&format!("mailauth: {}\n", Sentence(text.as_bytes())));
-            status
-        }
-    }
+    super::outcome::status("mailauth", outcome)
 }
 
 fn run_historic(form: Historic, config: Option<&Path>) -> Outcome {
@@ -221,37 +164,6 @@ fn time(zone: &Zone, seconds: Option<i64>) -> Value {
     seconds.map_or(Value::Null, |seconds| zone.time(seconds).into())
 }
 
-/// What `--config` named, for hints. Set once, before anything is done.
-static NAMED: OnceLock<PathBuf> = OnceLock::new();
-
-fn hints_name(config: Option<&Path>) {
-    if let Some(file) = config {
-        // Only the first counts, and there is one.
-        let _ = NAMED.set(file.to_owned());
-    }
-}
-
-fn named() -> Option<&'static Path> {
-    NAMED.get().map(PathBuf::as_path)
-}
-
-/// The configuration file that a hint names.
-fn config_file() -> &'static Path {
-    named().unwrap_or(Path::new(defaults::FILE))
-}
-
-/// A sentence whose commands, `mailauth` and a verb, name the configuration file too where one was named: without the option they
-/// would mean another database.
-fn with_option(text: String, file: Option<&Path>) -> String {
-    let Some(file) = file else { return text };
-    HINTED.iter().fold(text, |text, verb| {
-        text.replace(&format!("mailauth {verb}"), &format!("mailauth --config {} {verb}", file.display()))
-    })
-}
-
-/// The verbs that hints name.
-const HINTED: [&str; 9] = ["init", "add", "passwd", "remove", "list", "lock", "unlock", "import", "rekey"];
-
 /// Who owns the maildrops of virtual users.
 fn virtual_owner(config: &Config) -> Result<auth::Account, Failure> {
     if privileges::is_root() && config.auth.virtual_owner.is_empty() {
@@ -263,20 +175,4 @@ fn virtual_owner(config: &Config) -> Result<auth::Account, Failure> {
         return Err(Failure::new(CONFIG, text));
     }
     Ok(auth::virtual_owner(config)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Errors name what to type next: what works with the configuration of this command.
-    #[test]
-    fn hints_name_the_configuration_file() {
-        let text = || "ann has no entry; mailauth add ann makes one: dump f | mailauth import -".to_owned();
-        assert_eq!(with_option(text(), None), text());
-        assert_eq!(
-            with_option(text(), Some(Path::new("c.toml"))),
-            "ann has no entry; mailauth --config c.toml add ann makes one: dump f | mailauth --config c.toml import -"
-        );
-    }
 }

@@ -1,0 +1,41 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_mailusradm_global_optspecs
+    string join \n config= h/help V/version
+end
+
+function __fish_mailusradm_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_mailusradm_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_mailusradm_using_subcommand
+    set -l cmd (__fish_mailusradm_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -s h -l help -d 'Print help'
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -s V -l version -d 'Print version'
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l over -d 'Maildrops of more octets than SIZE alone, such as 100M' -r
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l idle -d 'Maildrops that nothing happened to for TIME alone, such as 6mo' -r
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l format -d 'How to write it [default: a table on a terminal, else tsv]' -r -f -a "table\t'With a header and lines, for people'
+json\t'A JSON array with an object for each row'
+tsv\t'A line for each row, fields separated by tabs, no header'"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l columns -d 'The columns, in this order, separated by commas [default: all that fit]' -r
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,0 +1,55 @@
+//! `mailusradm`: wiring. One file for each verb.
+
+mod list;
+
+use super::outcome::{self, Failure, IO, NO_USER, Outcome, USAGE, hints_name};
+use crate::auth::{Account, roster};
+use crate::cli::mailusradm::{Listing, Options, Verb};
+use crate::config::Config;
+use crate::sys::process;
+use crate::ui::{self, Format, Table};
+use std::process::ExitCode;
+
+/// The program's name, for what it says.
+const PROGRAM: &str = "mailusradm";
+
+/// Runs the program; the entry point of the binary.
+pub fn main() -> ExitCode {
+    process::private_files();
+    let status = match crate::cli::mailusradm::parse(std::env::args_os()) {
+        Ok(options) => outcome::status(PROGRAM, run(options)),
+        Err(exit) if exit.was_asked_for() => ui::say(&exit.text).map_or(IO, |()| exit.status),
+        Err(exit) => {
+            ui::complain(&exit.text);
+            exit.status
+        }
+    };
+    ExitCode::from(status)
+}
+
+fn run(options: Options) -> Outcome {
+    hints_name(options.config.as_deref());
+    let config = Config::load(options.config.as_deref())?;
+    match options.verb {
+        Verb::List(options) => list::run(&options, &config),
+    }
+}
+
+/// Says what the administrator should know; the verb goes on.
+fn remark(text: &str) {
+    outcome::complain(PROGRAM, text);
+}
+
+/// The account of a user whose name somebody typed.
+fn account(config: &Config, name: &str) -> Result<Account, Failure> {
+    roster::account(config, name)?.ok_or_else(|| {
+        let text = format!("there is no user {name} who may have a maildrop; mailusradm list shows who has");
+        Failure::new(NO_USER, text)
+    })
+}
+
+/// Writes a list as its options say.
+fn write(mut table: Table, listing: &Listing) -> Outcome {
+    table.choose(&listing.columns).map_err(|text| Failure::new(USAGE, text))?;
+    Ok(ui::say(&table.render(listing.format.unwrap_or_else(Format::usual)))?)
+}

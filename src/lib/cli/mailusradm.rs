@@ -1,0 +1,106 @@
+//! The command line of `mailusradm`.
+
+use super::Exit;
+use crate::ui::{Format, human};
+use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueHint};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Look at maildrops, sessions and their history, and look after them
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(name = "mailusradm", version, color = ColorChoice::Never, term_width = 80)]
+pub(crate) struct Options {
+    /// Read FILE and not /etc/poptools/pop3d.toml
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Verb {
+    /// List maildrops: what is in them, who uses them, what is wrong
+    List(List),
+}
+
+/// How a list is written; flattened into the verbs that list something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub(crate) struct Listing {
+    /// How to write it [default: a table on a terminal, else tsv]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+
+    /// The columns, in this order, separated by commas [default: all that fit]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) columns: Vec<String>,
+}
+
+/// `mailusradm list`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct List {
+    /// The users [default: all who have a maildrop]
+    #[arg(value_name = "USER")]
+    pub(crate) users: Vec<String>,
+
+    /// Maildrops of more octets than SIZE alone, such as 100M
+    #[arg(long, value_name = "SIZE", value_parser = human::parse_octets)]
+    pub(crate) over: Option<u64>,
+
+    /// Maildrops that nothing happened to for TIME alone, such as 6mo
+    #[arg(long, value_name = "TIME", value_parser = human::parse_span)]
+    pub(crate) idle: Option<u64>,
+
+    /// How to write it
+    #[command(flatten)]
+    pub(crate) listing: Listing,
+}
+
+/// The definition of `mailusradm`'s options, for completions and for tests of the manual page.
+pub fn command() -> clap::Command {
+    Options::command()
+}
+
+/// Reads a command line; the first word is the program's name.
+///
+/// # Errors
+/// There is nothing to run: help or version was asked for, or the line is wrong.
+pub(crate) fn parse<I, T>(args: I) -> Result<Options, Exit>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    Ok(Options::try_parse_from(args)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mailusradm(line: &str) -> Result<Options, Exit> {
+        parse(std::iter::once("mailusradm").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn clap_finds_no_fault_in_the_definition() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn verbs_and_options_are_read() {
+        let Verb::List(list) =
+            mailusradm("list ann --over 1M --columns user,octets --format tsv").unwrap().verb;
+        assert_eq!((list.users, list.over), (vec!["ann".to_owned()], Some(1 << 20)));
+        assert_eq!(list.listing.columns, ["user", "octets"]);
+        assert_eq!(list.listing.format, Some(Format::Tsv));
+    }
+
+    #[test]
+    fn wrong_lines_are_usage_errors() {
+        for wrong in ["", "lists", "list --format xml", "list --columns"] {
+            assert_eq!(mailusradm(wrong).unwrap_err().status, 64, "{wrong}");
+        }
+    }
+}
