@@ -23,7 +23,7 @@ _pop3d() {
 
     case "${cmd}" in
         pop3d)
-            opts="-d -s -t -T -h -V --debug --statistics --trace --timeout --listen --listen-tls --tls --config --demo --check --help --version"
+            opts="-d -s -t -T -h -V --debug --statistics --trace --timeout --listen --listen-tls --tls --config --demo --check --sandbox-selftest --format --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -107,6 +107,10 @@ _pop3d() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs
                     fi
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "table json tsv" -- "${cur}"))
                     return 0
                     ;;
                 *)

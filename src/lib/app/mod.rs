@@ -6,3 +6,4 @@ pub(crate) mod mailauth;
 pub(crate) mod mailusradm;
 mod outcome;
 pub(crate) mod pop3d;
+mod selftest;

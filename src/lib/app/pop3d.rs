@@ -2,6 +2,7 @@
 
 use super::check::{self, Probes};
 use super::demo;
+use super::selftest;
 use crate::cli::{self, Exit, Options};
 use crate::config::{Config, defaults};
 use crate::error::{Error, Kind, Result};
@@ -138,6 +139,10 @@ fn refuse(client: &OwnedFd, error: &Error) -> u8 {
 fn by_hand(parsed: std::result::Result<Options, Exit>, listeners: Vec<Passed>) -> u8 {
     match parsed {
         Ok(options) if options.check => check_installation(&options),
+        Ok(options) if options.sandbox_selftest => match configuration(&options) {
+            Ok(config) => selftest::run(&config, options.format),
+            Err(error) => complain(&error),
+        },
         Ok(options) if options.demo.is_some() => {
             let directory = options.demo.clone().flatten();
             demo::run(&options, directory.as_deref(), &|text| print(&mut std::io::stdout(), text))

@@ -2,6 +2,7 @@
 
 use super::Exit;
 use crate::config::{Address, Config, defaults};
+use crate::ui::Format;
 use clap::{ColorChoice, CommandFactory, Parser, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -53,6 +54,14 @@ pub(crate) struct Options {
     /// Check configuration, permissions and locks; say how to mend what is wrong
     #[arg(long)]
     pub(crate) check: bool,
+
+    /// Try from inside each role what its sandbox must deny, and print a table
+    #[arg(long, conflicts_with_all = ["check", "demo"])]
+    pub(crate) sandbox_selftest: bool,
+
+    /// How --sandbox-selftest prints [default: a table on a terminal, else tsv]
+    #[arg(long, value_name = "FORMAT", value_enum, requires = "sandbox_selftest")]
+    pub(crate) format: Option<Format>,
 }
 
 fn parse_address(text: &str) -> Result<Address, String> {

@@ -72,7 +72,7 @@ pub(crate) struct Cell {
 
 impl Cell {
     /// Gives up everything that the role does not need; what the kernel could not give is returned.
-    fn enter(&self, require: bool) -> Result<sandbox::Missing> {
+    pub(super) fn enter(&self, require: bool) -> Result<sandbox::Missing> {
         end_first_when_out_of_memory(500);
         if let Some(ids) = &self.ids {
             privileges::confine_to(&self.root)?;

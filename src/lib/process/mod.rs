@@ -11,6 +11,7 @@ mod notice;
 pub(crate) mod places;
 mod relays;
 mod role;
+pub(crate) mod selftest;
 mod sendmail;
 pub(crate) mod session;
 pub(crate) mod spool;

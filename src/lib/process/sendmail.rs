@@ -23,11 +23,7 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin
 
 /// The child's part; returns only when sendmail cannot be executed.
 pub(crate) fn run(message: &OwnedFd, admitted: &Admitted, program: &Path) -> u8 {
-    let groups = privileges::groups_of(&admitted.user, admitted.gid);
-    let ids = Ids { uid: admitted.uid, gid: admitted.gid, groups };
-    let prepared = privileges::become_for_good(&ids)
-        .and_then(|()| LIMITS.apply())
-        .is_ok_and(|()| descriptors::onto_standard_input(message).is_ok());
+    let prepared = enter(admitted).is_ok_and(|()| descriptors::onto_standard_input(message).is_ok());
     if !prepared {
         return NOT_PREPARED;
     }
@@ -43,6 +39,13 @@ pub(crate) fn run(message: &OwnedFd, admitted: &Admitted, program: &Path) -> u8 
     // -t: recipients stand in the message; -oi: a line with a single dot is text.
     exec(program, &["sendmail", "-t", "-oi"], &environment);
     NOT_EXECUTED
+}
+
+/// From root to the user with all groups, for good.
+pub(super) fn enter(admitted: &Admitted) -> crate::error::Result<()> {
+    let groups = privileges::groups_of(&admitted.user, admitted.gid);
+    privileges::become_for_good(&Ids { uid: admitted.uid, gid: admitted.gid, groups })?;
+    LIMITS.apply()
 }
 
 /// What became of a message: sendmail's exit status, or the signal that ended it.

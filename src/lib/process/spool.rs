@@ -17,7 +17,7 @@ use crate::sys::directory::Directory;
 use crate::sys::file::{Identity, Stamp};
 use crate::sys::privileges::{self, Ids};
 use crate::sys::process::Limits;
-use crate::sys::sandbox::{Calls, Fence, inside};
+use crate::sys::sandbox::{Calls, Fence, Missing, inside};
 use crate::sys::socket::{self, Wait};
 use crate::sys::{clock, lock, signals};
 use std::fs::File;
@@ -77,7 +77,8 @@ enum Response {
 /// The helper's part: serves one session's operation. The role's exit status.
 pub(crate) fn run(session: &OwnedFd, admitted: &Admitted, surroundings: &Surroundings<'_>) -> u8 {
     match enter(admitted, surroundings.config) {
-        Ok(mut local) => {
+        // What the kernel lacks the session has told.
+        Ok((mut local, _)) => {
             serve(session, &mut local, TOUCH);
             watch(&mut local, surroundings);
             0
@@ -94,7 +95,7 @@ pub(crate) fn run(session: &OwnedFd, admitted: &Admitted, surroundings: &Surroun
 }
 
 /// From root to the user with the directory's group, for good.
-fn enter(admitted: &Admitted, config: &Config) -> Result<Local> {
+pub(super) fn enter(admitted: &Admitted, config: &Config) -> Result<(Local, Missing)> {
     let mut groups = vec![admitted.gid];
     groups.extend(places::spool_group(&admitted.maildrop));
     privileges::become_for_good(&Ids { uid: admitted.uid, gid: admitted.gid, groups })?;
@@ -106,12 +107,12 @@ fn enter(admitted: &Admitted, config: &Config) -> Result<Local> {
     lock::ignore_lease_breaks().map_err(|cause| Error::io("cannot ignore a signal", cause))?;
     LIMITS.apply()?;
     let require = config.sandbox == Sandbox::Require;
-    Fence { calls: CALLS, directories: &inside(&directory), require }.close()?;
+    let missing = Fence { calls: CALLS, directories: &inside(&directory), require }.close()?;
     let set = LockSet {
         fcntl: config.maildrop.locks.contains(&Lock::Fcntl),
         dotlock: config.maildrop.locks.contains(&Lock::Dotlock),
     };
-    Local::new(&admitted.maildrop, set, admitted.uid)
+    Ok((Local::new(&admitted.maildrop, set, admitted.uid)?, missing))
 }
 
 /// Requests until the session's end closes; dropping `local` then undoes what is unfinished. The dotlock is touched this

@@ -69,7 +69,8 @@ fn fill(config: &Config, sealed: &File) -> Result<()> {
     material.put(sealed).map_err(|cause| Error::io("cannot keep the certificates", cause))
 }
 
-fn hear(answers: &OwnedFd) -> Option<Notice> {
+/// What a child that was forked for one answer says; none when it says nothing in time.
+pub(super) fn hear(answers: &OwnedFd) -> Option<Notice> {
     let mut buffer = [0; 4096];
     if !socket::wait(answers, Wait::Read, clock::now() + PATIENCE).ok()? {
         return None;

@@ -12,18 +12,21 @@ use super::role::Surroundings;
 use super::session::{self, Visitor};
 use super::spool::Remote;
 use crate::auth::{self, Account, Verdict};
+use crate::config::{Config, Sandbox};
 use crate::error::{Error, Kind, Result};
 use crate::log::{End, Report, SessionId};
-use crate::maildrop::{self, Maildrop};
+use crate::maildrop::{self, Found, Maildrop};
 use crate::protocol::name::UserName;
 use crate::session::authorization::{Password, Proof};
+use crate::sys::directory::Directory;
 use crate::sys::process::end_first_when_out_of_memory;
-use crate::sys::sandbox::{Fence, inside};
+use crate::sys::sandbox::{Fence, Missing, inside};
 use crate::sys::socket::{self, Peer, Wait};
 use crate::sys::{clock, memory, privileges};
 use crate::transport::stream::Plain;
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -163,14 +166,8 @@ fn enter(
     let lock = places::take_maildrop(config, account, id, peer)?;
     let state = places::state_directory(config, account)?;
     end_first_when_out_of_memory(SESSION_SCORE);
-    privileges::become_for_good(&places::session_ids(account))?;
-    let found = maildrop::find(config.maildrop.format, &path, account.uid)?;
-    session::LIMITS.apply()?;
-    let mut directories = found.directories();
-    directories.extend(inside(&state));
-    let fence =
-        Fence { calls: session::CALLS, directories: &directories, require: surroundings.require_sandbox() };
-    surroundings.warn_of_missing(&fence.close()?);
+    let (found, missing) = confine(account, &path, &state, config)?;
+    surroundings.warn_of_missing(&missing);
     memory::wipe_stack();
     memory::overwrite_freed(false);
     memory::trim();
@@ -178,6 +175,24 @@ fn enter(
         maildrop::open(found, &path, account.uid, state, Box::new(Remote::new(surroundings)?))?;
     surroundings.remark(maildrop.take_notes());
     Ok((maildrop, lock))
+}
+
+/// Becomes the user and closes the fence; what stands at the maildrop's place, opened as the user.
+pub(super) fn confine(
+    account: &Account,
+    path: &Path,
+    state: &Directory,
+    config: &Config,
+) -> Result<(Found, Missing)> {
+    privileges::become_for_good(&places::session_ids(account))?;
+    let found = maildrop::find(config.maildrop.format, path, account.uid)?;
+    session::LIMITS.apply()?;
+    let mut directories = found.directories();
+    directories.extend(inside(state));
+    let require = config.sandbox == Sandbox::Require;
+    let missing = Fence { calls: session::CALLS, directories: &directories, require }.close()?;
+    drop(directories);
+    Ok((found, missing))
 }
 
 /// Who was let in, and to what.

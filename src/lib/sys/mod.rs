@@ -1,6 +1,7 @@
 //! The only door to the operating system: every system call and every `unsafe` is in here.
 
 pub(crate) mod account;
+pub(crate) mod attempt;
 pub(crate) mod clock;
 pub(crate) mod crypt;
 pub(crate) mod descriptors;

@@ -53,6 +53,15 @@ fn each_role_has_exactly_these_calls() {
 }
 
 #[test]
+fn each_role_has_exactly_these_groups() {
+    // The review of a role is that of these words. A group may add no call of its own, and still widen what a call may do (`Pairs`).
+    use Calls::{Accept, Attributes, Base, Events, Messages, Names, OpenFiles, Pairs, Processes, Streams};
+    assert_eq!(login::CALLS, [Base, Streams, Messages, Events, Accept, Pairs]);
+    assert_eq!(session::CALLS, [Base, Streams, Messages, OpenFiles, Names]);
+    assert_eq!(spool::CALLS, [Base, Streams, Messages, OpenFiles, Names, Attributes, Processes]);
+}
+
+#[test]
 fn no_group_makes_processes_programs_users_or_network_sockets() {
     let rules = rules(Calls::ALL).unwrap();
     let forbidden = calls![
