@@ -98,7 +98,9 @@ pub(crate) enum End {
     Idle,
     /// By a fault on our side.
     Failed,
-    /// By a signal.
+    /// SIGTERM asked it to (`mailusradm kick`, the second SIGTERM to a standalone server).
+    Terminated,
+    /// By another signal, or without a word.
     Killed,
 }
 
@@ -110,6 +112,7 @@ impl End {
             Self::Dropped => "dropped",
             Self::Idle => "idle",
             Self::Failed => "failed",
+            Self::Terminated => "terminated",
             Self::Killed => "killed",
         }
     }

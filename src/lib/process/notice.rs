@@ -219,6 +219,7 @@ fn put_report(out: &mut Writer, report: &Report) {
         End::Idle => 2,
         End::Failed => 3,
         End::Killed => 4,
+        End::Terminated => 5,
     });
 }
 
@@ -237,6 +238,7 @@ fn take_report(input: &mut Reader<'_>) -> Result<Report, Malformed> {
             2 => End::Idle,
             3 => End::Failed,
             4 => End::Killed,
+            5 => End::Terminated,
             _ => return Err(Malformed),
         },
     })

@@ -3,8 +3,13 @@
 //! Runs with the mailbox owner's ids and no other group. Landlock leaves it its state directory; seccomp no process, no program and no
 //! socket but UNIX pairs. It holds its mailbox's descriptor and not the spool: what needs the spool's directory, a spool helper does
 //! (`spool.rs`); what needs a program, the monitor's child (`sendmail.rs`). A client that is silent, or that takes nothing
-//! of a reply, for the idle timeout is gone, and nothing is deleted (RFC 1939, section 3).
+//! of a reply, for the idle timeout is gone, and nothing is deleted (RFC 1939, section 3). SIGTERM ends it between two commands.
 
+mod lists;
+mod presence;
+
+use self::lists::Listing;
+use self::presence::Presence;
 use super::notice::Notice;
 use super::role::{Surroundings, describe, describe_reply};
 use super::xmit;
@@ -13,17 +18,16 @@ use crate::log::{End, Report, SessionId};
 use crate::maildrop::{Entry, Maildrop};
 use crate::protocol::MsgNo;
 use crate::protocol::capability::Offer;
-use crate::protocol::header;
 use crate::protocol::language::Language;
 use crate::protocol::line::{COMMAND_LIMIT, Lines};
 use crate::protocol::listing;
 use crate::protocol::multiline::Encoder;
 use crate::protocol::reply::Reply;
-use crate::session::transaction::{Effect, Scope, Setup, Transaction};
+use crate::session::transaction::{Effect, Setup, Transaction};
 use crate::sys::clock;
 use crate::sys::process::Limits;
 use crate::sys::sandbox::Calls;
-use crate::sys::socket::{self, Wait};
+use crate::sys::socket::Wait;
 use crate::transport::output::Output;
 use crate::transport::stream::Stream;
 use std::fs::File;
@@ -90,7 +94,7 @@ pub(crate) fn serve(
         command_due: None,
         last_fault: String::new(),
         repeats: 0,
-        lock: Some(visitor.lock),
+        presence: Presence::new(visitor.lock),
     };
     let end = session.run();
     session.finish(end)
@@ -114,7 +118,7 @@ pub(super) struct Session<'a> {
     report: Report,
     /// Until when the command that is waited for must be there.
     command_due: Option<Instant>,
-    lock: Option<File>,
+    presence: Presence,
     last_fault: String,
     /// How often it came again.
     repeats: u32,
@@ -196,7 +200,7 @@ impl Session<'_> {
 
     /// The last reply. The maildrop is free before it leaves, since clients come back at once.
     fn take_leave(&mut self, reply: &Reply) {
-        self.lock = None;
+        self.presence.release();
         self.say(reply);
         // The client may be gone; what is done is done.
         let _ = self.flush();
@@ -225,91 +229,6 @@ impl Session<'_> {
         page.first().copied().ok_or_else(|| {
             Error::new(crate::error::Kind::Temporary, format!("the index has no message {}", message.get()))
         })
-    }
-
-    /// LIST and UIDL.
-    fn list(&mut self, scope: &Scope, listing: Listing) -> Stopped<()> {
-        match *scope {
-            Scope::One(message) => {
-                let reply = match self.entry(message) {
-                    Ok(entry) => listing.one(&self.machine, message, &entry),
-                    Err(error) => self.fault(error),
-                };
-                self.say(&reply);
-                Ok(())
-            }
-            Scope::All => {
-                let reply = listing.all(&self.machine);
-                self.each_page(&reply, |session, message, entry| {
-                    listing.line(message, entry, session.output.buffer());
-                    Ok(())
-                })
-            }
-        }
-    }
-
-    /// XTND XLST: multi-line for one message too (history of the command).
-    fn list_header(&mut self, field: &str, scope: &Scope) -> Stopped<()> {
-        let reply = self.machine.header_reply();
-        match *scope {
-            Scope::One(message) => {
-                match self.header_line(field, message) {
-                    Ok(line) => {
-                        self.say(&reply);
-                        self.output.buffer().extend_from_slice(&line);
-                        self.output.buffer().extend_from_slice(listing::END);
-                    }
-                    Err(error) => {
-                        let reply = self.fault(error);
-                        self.say(&reply);
-                    }
-                }
-                Ok(())
-            }
-            Scope::All => self.each_page(&reply, |session, message, _| {
-                let line = session.header_line(field, message).map_err(|error| session.broken(error))?;
-                session.output.buffer().extend_from_slice(&line);
-                Ok(())
-            }),
-        }
-    }
-
-    /// The field is looked for in the first 64 KiB of the message.
-    fn header_line(&mut self, field: &str, message: MsgNo) -> Result<Vec<u8>> {
-        let octets = self.maildrop.read(message, 0, &mut self.buffer)?;
-        let value = header::field(field, &self.buffer[..octets]);
-        let mut line = Vec::new();
-        listing::write_header_line(message, field, value.as_deref(), &mut line);
-        Ok(line)
-    }
-
-    /// Does something for every message that is not deleted, between the first line and the lone dot. Messages come in pages.
-    fn each_page(
-        &mut self,
-        reply: &Reply,
-        mut work: impl FnMut(&mut Self, MsgNo, &Entry) -> Stopped<()>,
-    ) -> Stopped<()> {
-        self.say(reply);
-        let (mut next, mut page) = (MsgNo::new(u32::from(self.maildrop.count() > 0)), Vec::new());
-        while let Some(first) = next.filter(|first| first.get() <= self.maildrop.count()) {
-            self.maildrop.entries(first, &mut page).map_err(|error| self.broken(error))?;
-            let mut message = first;
-            for entry in &page {
-                if !self.machine.is_deleted(message) {
-                    work(self, message, entry)?;
-                }
-                match message.next() {
-                    Some(following) => message = following,
-                    None => break,
-                }
-            }
-            next = (!page.is_empty()).then_some(message);
-            if self.output.len() >= CHUNK {
-                self.flush()?;
-            }
-        }
-        self.output.buffer().extend_from_slice(listing::END);
-        Ok(())
     }
 
     /// RETR and TOP: the stored octets, but for line ends.
@@ -426,6 +345,7 @@ impl Session<'_> {
         loop {
             let sent = self.output.flush(self.stream.as_mut()).map_err(|_| End::Dropped)?;
             self.report.octets += sent as u64;
+            self.presence.show();
             if self.output.is_empty() {
                 return Ok(());
             }
@@ -435,6 +355,8 @@ impl Session<'_> {
 
     /// Reads what comes next. The idle timeout is for a whole command, so that dripping octets does not help.
     fn receive(&mut self) -> Stopped<()> {
+        self.presence.show();
+        self.presence.may_go_on()?;
         let idle = self.surroundings.config.limits.idle_timeout;
         let due = *self.command_due.get_or_insert_with(|| clock::now() + idle);
         while !self.receive_some(due)? {}
@@ -459,41 +381,7 @@ impl Session<'_> {
         }
     }
 
-    fn await_client(&self, what: Wait, deadline: Instant) -> Stopped<()> {
-        match socket::wait(self.stream.descriptor(), what, deadline) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(End::Idle),
-            Err(_) => Err(End::Dropped),
-        }
-    }
-}
-
-/// What a listing shows of each message.
-#[derive(Clone, Copy)]
-enum Listing {
-    Octets,
-    Uidl,
-}
-
-impl Listing {
-    fn line(self, message: MsgNo, entry: &Entry, out: &mut Vec<u8>) {
-        match self {
-            Self::Octets => listing::write_list_line(message, entry.octets, out),
-            Self::Uidl => listing::write_uidl_line(message, entry.uidl.hash, entry.uidl.twin, out),
-        }
-    }
-
-    fn one(self, machine: &Transaction, message: MsgNo, entry: &Entry) -> Reply {
-        match self {
-            Self::Octets => machine.list_one(message, entry.octets),
-            Self::Uidl => machine.uidl_one(message, entry.uidl.hash, entry.uidl.twin),
-        }
-    }
-
-    fn all(self, machine: &Transaction) -> Reply {
-        match self {
-            Self::Octets => machine.list_all(),
-            Self::Uidl => machine.uidl_all(),
-        }
+    fn await_client(&mut self, what: Wait, deadline: Instant) -> Stopped<()> {
+        self.presence.wait(self.stream.descriptor(), what, deadline)
     }
 }

@@ -14,6 +14,12 @@ pub(crate) fn wall() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// Since the machine started, the time that it slept included: the same for all processes.
+pub(crate) fn since_boot() -> Duration {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
+    now.map(Duration::from).unwrap_or_default()
+}
+
 /// Waits; the calling process does nothing else meanwhile.
 pub(crate) fn wait(time: Duration) {
     std::thread::sleep(time);

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a signal asks of the monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,47 @@ pub(crate) fn ignore_termination() {
     set(Signal::SIGTERM, SigHandler::SigIgn);
 }
 
+/// SIGTERM, heard at chosen moments alone: while the process waits, or when it asks. Whatever it does between is done to its end.
+pub(crate) struct Termination(SigSet);
+
+/// Whether SIGTERM came. A process has one such wish at most, and nobody takes it back.
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn note_wish(_: i32) {
+    ASKED.store(true, Ordering::Relaxed);
+}
+
+impl Termination {
+    /// From now on SIGTERM has no effect but through what is returned.
+    pub(crate) fn defer() -> Self {
+        let action = SigAction::new(SigHandler::Handler(note_wish), SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler stores one atomic number and calls nothing.
+        let _ = unsafe { sigaction(Signal::SIGTERM, &action) };
+        let mut others = SigSet::empty();
+        // Failure is impossible for a valid mask; the wish is noted all the same then, and seen a moment later.
+        let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::from(Signal::SIGTERM)), Some(&mut others));
+        others.remove(Signal::SIGTERM);
+        Self(others)
+    }
+
+    /// The signals that stay blocked while the process waits.
+    pub(super) const fn mask(&self) -> SigSet {
+        self.0
+    }
+
+    /// Whether SIGTERM was heard.
+    pub(super) fn was_heard() -> bool {
+        ASKED.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody asked for the end.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        // Nothing to wait for and no time to wait: only what is pending is delivered.
+        let _ = nix::poll::ppoll(&mut [], Some(std::time::Duration::ZERO.into()), Some(self.0));
+        Self::was_heard()
+    }
+}
+
 /// Gives SIGPIPE and SIGINT their default effect back, for a program about to be executed (Rust ignores the first, our children
 /// the second).
 pub(crate) fn default_for_program() {
@@ -90,4 +132,32 @@ fn set(signal: Signal, effect: SigHandler) {
     let action = SigAction::new(effect, SaFlags::empty(), SigSet::empty());
     // SAFETY: only ever called with the default effect or none, so no handler of ours is installed.
     let _ = unsafe { sigaction(signal, &action) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::{clock, socket};
+    use nix::sys::signal::raise;
+    use std::time::Duration;
+
+    /// For this thread alone: `raise` sends it to the caller.
+    #[test]
+    fn sigterm_waits_until_somebody_listens() {
+        let termination = Termination::defer();
+        let (here, there) = socket::pair().unwrap();
+        assert!(!termination.is_asked_for());
+        raise(Signal::SIGTERM).unwrap();
+        assert!(!Termination::was_heard(), "nobody has listened yet");
+        socket::send(&there, b"x", &[], true).unwrap();
+        let wait = || {
+            let deadline = clock::now() + Duration::from_secs(10);
+            socket::wait_unless(&termination, &here, socket::Wait::Read, deadline).unwrap()
+        };
+        assert_eq!(wait(), socket::Waited::Ready, "what is there is taken first");
+        socket::receive(&here, &mut [0; 8], true).unwrap();
+        assert_eq!(wait(), socket::Waited::Interrupted);
+        raise(Signal::SIGTERM).unwrap();
+        assert!(termination.is_asked_for());
+    }
 }

@@ -1,5 +1,6 @@
 //! Sockets: message pairs between roles, and what is known of a client's connection.
 
+use super::signals::Termination;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrStorage, getpeername,
@@ -136,6 +137,41 @@ pub(crate) fn wait(fd: impl AsFd, what: Wait, deadline: Instant) -> io::Result<b
             Ok(0) if super::clock::now() >= deadline => return Ok(false),
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// What a wait that somebody may interrupt ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// The descriptor is ready.
+    Ready,
+    /// The deadline came first.
+    Late,
+    /// SIGTERM came first.
+    Interrupted,
+}
+
+/// As [`wait`], but SIGTERM is heard meanwhile.
+///
+/// # Errors
+/// As ppoll(2).
+pub(crate) fn wait_unless(
+    termination: &Termination,
+    fd: impl AsFd,
+    what: Wait,
+    deadline: Instant,
+) -> io::Result<Waited> {
+    use nix::poll::{PollFd, PollFlags, ppoll};
+    let events = if what == Wait::Read { PollFlags::POLLIN } else { PollFlags::POLLOUT };
+    loop {
+        let left = deadline.saturating_duration_since(super::clock::now());
+        match ppoll(&mut [PollFd::new(fd.as_fd(), events)], Some(left.into()), Some(termination.mask())) {
+            Ok(0) if super::clock::now() >= deadline => return Ok(Waited::Late),
+            Err(Errno::EINTR) if Termination::was_heard() => return Ok(Waited::Interrupted),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(Waited::Ready),
             Err(errno) => return Err(errno.into()),
         }
     }
