@@ -17,6 +17,7 @@ mod transport;
 
 // Domain, with input and output.
 mod auth;
+mod history;
 mod maildrop;
 mod secrets;
 

@@ -44,6 +44,12 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     fault("limits.max_per_address", config.limits.max_per_address > 0, || "must be at least 1".to_owned())?;
     fault("limits.max_message", config.limits.max_message >= defaults::MIN_MAX_MESSAGE, || {
         format!("must be at least {} octets", defaults::MIN_MAX_MESSAGE)
+    })?;
+    fault("log.history_days", (1..=defaults::MAX_HISTORY_DAYS).contains(&config.log.history_days), || {
+        format!("must be 1 to {} days; history = false keeps none", defaults::MAX_HISTORY_DAYS)
+    })?;
+    fault("log.history_size", config.log.history_size >= defaults::MIN_HISTORY_SIZE, || {
+        format!("must be at least {} octets; history = false keeps none", defaults::MIN_HISTORY_SIZE)
     })
 }
 

@@ -88,6 +88,18 @@ pub(crate) const POP3S_PORT: u16 = 995;
 /// A certificate that ends sooner than this is spoken of by `--check`: certificates for 90 days are renewed 30 days before.
 pub(crate) const EXPIRES_SOON: Duration = Duration::from_secs(21 * 86_400);
 
+/// A year, so that one month can be compared with the same a year ago.
+const HISTORY_DAYS: u32 = 366;
+
+/// A hundred years; more is a slip of the finger.
+pub(super) const MAX_HISTORY_DAYS: u32 = 36_600;
+
+/// Some two million sessions, and what every disk of a mail server has to spare.
+const HISTORY_SIZE: u64 = 512 * 1024 * 1024;
+
+/// An empty database of its tables and indexes has some ten pages.
+pub(super) const MIN_HISTORY_SIZE: u64 = 1024 * 1024;
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -142,6 +154,12 @@ impl Default for Limits {
             max_per_address: MAX_PER_ADDRESS,
             max_message: MAX_MESSAGE,
         }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { statistics: false, history: true, history_days: HISTORY_DAYS, history_size: HISTORY_SIZE }
     }
 }
 

@@ -264,12 +264,18 @@ pub(crate) struct Xtnd {
     pub(crate) sendmail: PathBuf,
 }
 
-/// `[log]`: what is written. Nothing extra by default.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// `[log]`: what is written, besides the log itself.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Log {
     /// Whether a session ends with a `Stats:` line (`-s`).
     pub(crate) statistics: bool,
+    /// Whether sessions leave a line in the history.
+    pub(crate) history: bool,
+    /// How many days they are kept there.
+    pub(crate) history_days: u32,
+    /// The most octets that they take; the oldest go first.
+    pub(crate) history_size: u64,
 }
 
 impl Config {

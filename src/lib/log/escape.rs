@@ -14,7 +14,7 @@ impl fmt::Display for Value<'_> {
         if self.0.is_empty() {
             return f.write_str("\"\"");
         }
-        write(f, self.0, |byte| byte.is_ascii_graphic() && !matches!(byte, b'=' | b'"' | b'\\'))
+        write(f, self.0, plain_in_value)
     }
 }
 
@@ -22,6 +22,37 @@ impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write(f, self.0, |byte| matches!(byte, b' '..=b'~') && byte != b'\\')
     }
+}
+
+impl Value<'_> {
+    /// The octets that a value was written from; none for what is no value.
+    pub(crate) fn read(text: &str) -> Option<Vec<u8>> {
+        if text == "\"\"" {
+            return Some(Vec::new());
+        }
+        let mut octets = Vec::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(character) = rest.chars().next() {
+            if let Some(escaped) = rest.strip_prefix("\\x") {
+                let digits = escaped
+                    .get(..2)
+                    .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+                octets.push(u8::from_str_radix(digits, 16).ok()?);
+                rest = &escaped[2..];
+            } else if plain_in_value(u8::try_from(character).ok()?) {
+                octets.push(u8::try_from(character).ok()?);
+                rest = &rest[1..];
+            } else {
+                return None;
+            }
+        }
+        (!text.is_empty()).then_some(octets)
+    }
+}
+
+/// Whether an octet stands for itself in a value.
+const fn plain_in_value(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'=' | b'"' | b'\\')
 }
 
 fn write(f: &mut fmt::Formatter<'_>, bytes: &[u8], plain: impl Fn(u8) -> bool) -> fmt::Result {
@@ -47,6 +78,13 @@ mod tests {
         assert_eq!(forged, r"x\x20client\x3d192.0.2.1\x0a\x22");
     }
 
+    #[test]
+    fn only_a_value_reads_back() {
+        for none in ["", "a b", "a=b", "\"", r"\x", r"\x0", r"\xgg", r"\x+1", "é", "a\n"] {
+            assert_eq!(Value::read(none), None, "{none:?}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn no_control_octet_leaves(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..80)) {
@@ -54,6 +92,7 @@ mod tests {
                 assert!(text.bytes().all(|byte| (32..=126).contains(&byte)), "{text}");
             }
             assert!(!Value(&bytes).to_string().contains([' ', '=']));
+            assert_eq!(Value::read(&Value(&bytes).to_string()), Some(bytes));
         }
     }
 }

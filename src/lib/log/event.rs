@@ -105,6 +105,15 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Quit, Self::Dropped, Self::Idle, Self::Failed, Self::Terminated, Self::Killed];
+
+    /// The end that a word of the log stands for.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|end| end.word() == word)
+    }
+
     /// The word in the log.
     pub(crate) const fn word(self) -> &'static str {
         match self {

@@ -50,6 +50,7 @@ impl Monitor {
                 return;
             }
             Speaker::Login { retiring, .. } => self.login_ended(number, retiring, channel.began),
+            Speaker::Recorder => self.books.recording = false,
             Speaker::Helper { .. } => {}
         }
         // SIGTERM is ours.
@@ -68,13 +69,15 @@ impl Monitor {
     }
 
     fn close_visit(&mut self, pid: u32, visit: Visit) {
-        let Visit { id, peer, admitted: Some(admitted), began: Some(began), report, .. } = visit else {
+        let Visit { id, peer, admitted: Some(admitted), began: Some(began), report, .. } = &visit else {
             return;
         };
-        self.intake.left(&id);
+        let (id, peer) = (*id, *peer);
         let report = report.unwrap_or_else(|| Report::ended(End::Killed));
-        let user = admitted.user.into_bytes();
         let seconds = began.elapsed().as_secs();
+        self.record_session(&visit, &admitted.user, admitted.mechanism.name(), report, seconds);
+        self.intake.left(&id);
+        let user = admitted.user.clone().into_bytes();
         let logout = Logout { client: peer.address, user: user.clone(), report, seconds };
         self.log.event(&id, pid, &Event::Logout(logout));
         if self.config.log.statistics && report.end != End::Killed {

@@ -39,11 +39,21 @@ pub(crate) enum Turn<A> {
     Full(A),
 }
 
+/// A connection or a session.
+#[derive(Debug)]
+struct Client {
+    network: Network,
+    /// The login process that it came to.
+    login: u64,
+    /// Logins of it that were refused.
+    refused: u32,
+}
+
 /// Connections, and attempts that wait; `A` is an attempt.
 #[derive(Debug)]
 pub(crate) struct Intake<A> {
     limits: Limits,
-    clients: HashMap<SessionId, (Network, u64)>,
+    clients: HashMap<SessionId, Client>,
     networks: HashMap<Network, u32>,
     running: u32,
     waiting: usize,
@@ -74,7 +84,7 @@ impl<A> Intake<A> {
         let all = u32::try_from(self.clients.len()).unwrap_or(u32::MAX);
         let here = self.networks.entry(network).or_insert(0);
         let room = all < self.limits.connections && *here < self.limits.per_address;
-        if room && self.clients.insert(id, (network, login)).is_none() {
+        if room && self.clients.insert(id, Client { network, login, refused: 0 }).is_none() {
             *here += 1;
         }
         room
@@ -82,7 +92,7 @@ impl<A> Intake<A> {
 
     /// A client is gone, or its session is.
     pub(crate) fn left(&mut self, id: &SessionId) {
-        let Some((network, _)) = self.clients.remove(id) else { return };
+        let Some(Client { network, .. }) = self.clients.remove(id) else { return };
         if let Some(here) = self.networks.get_mut(&network) {
             *here -= 1;
             if *here == 0 {
@@ -96,7 +106,7 @@ impl<A> Intake<A> {
         let gone: Vec<SessionId> = self
             .clients
             .iter()
-            .filter(|(id, (_, of))| *of == login && !goes_on(id))
+            .filter(|(id, client)| client.login == login && !goes_on(id))
             .map(|(id, _)| *id)
             .collect();
         gone.iter().for_each(|id| self.left(id));
@@ -104,7 +114,20 @@ impl<A> Intake<A> {
 
     /// The clients of a login process.
     pub(crate) fn clients_of(&self, login: u64) -> impl Iterator<Item = SessionId> + '_ {
-        self.clients.iter().filter(move |(_, (_, of))| *of == login).map(|(id, _)| *id)
+        self.clients.iter().filter(move |(_, client)| client.login == login).map(|(id, _)| *id)
+    }
+
+    /// A login of this client was refused; how many it has had now.
+    pub(crate) fn refused(&mut self, id: &SessionId) -> u32 {
+        self.clients.get_mut(id).map_or(1, |client| {
+            client.refused = client.refused.saturating_add(1);
+            client.refused
+        })
+    }
+
+    /// Logins of this client that were refused.
+    pub(crate) fn refusals(&self, id: &SessionId) -> u32 {
+        self.clients.get(id).map_or(0, |client| client.refused)
     }
 
     /// An attempt for a user's name (as a number) wants to be verified.

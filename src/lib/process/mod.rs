@@ -1,7 +1,9 @@
 //! The roles: who runs as whom, with what. One file a role, and the typed messages between them.
 
+mod books;
 mod connection;
 mod endings;
+mod errands;
 pub(crate) mod inetd;
 mod intake;
 pub(crate) mod login;
@@ -9,6 +11,7 @@ mod message;
 mod monitor;
 mod notice;
 pub(crate) mod places;
+mod recorder;
 mod relays;
 mod role;
 pub(crate) mod selftest;

@@ -5,15 +5,15 @@
 //! It has no system-call filter and may execute programs, since the child that becomes sendmail needs both; the descriptors of
 //! that child are the message and nothing else.
 
+use super::books::Books;
 use super::endings::busy;
 use super::intake::{Intake, Limits, Turn};
 use super::login::{self, Cell};
 use super::message::{LARGEST, Mechanism, Message};
 use super::notice::{Admitted, Notice, only};
 use super::role::Surroundings;
-use super::sendmail;
 use super::standalone::Site;
-use super::{spool, verifier};
+use super::verifier;
 use crate::auth::{self, Announced};
 use crate::config::{Config, defaults};
 use crate::error::{Error, Kind, Result};
@@ -31,9 +31,6 @@ use std::time::Instant;
 
 /// The queue's number of the signals; channels count from one.
 const SIGNALS: u64 = 0;
-
-/// Spool helpers that a session may have at once: one that still watches for late mail, and one at work.
-const MOST_HELPERS: usize = 2;
 
 /// The monitor and what it knows of its children.
 pub(crate) struct Monitor {
@@ -53,6 +50,7 @@ pub(crate) struct Monitor {
     pub(super) site: Option<Site>,
     /// What the secrets database has to announce.
     pub(super) announced: Announced,
+    pub(super) books: Books,
 }
 
 /// The line to a child.
@@ -72,6 +70,8 @@ pub(super) enum Speaker {
         client: Option<(SessionId, Peer)>,
     },
     Session(Box<Visit>),
+    /// It moves the history.
+    Recorder,
     /// A spool helper, for this session.
     Helper {
         id: SessionId,
@@ -96,12 +96,14 @@ pub(super) struct Visit {
     pub(super) verifying: bool,
     pub(super) admitted: Option<Admitted>,
     pub(super) began: Option<Instant>,
+    /// The same by the wall clock, in seconds since 1970.
+    pub(super) start: i64,
     pub(super) report: Option<Report>,
     pub(super) sending: bool,
     /// Whether the log knows why there is no session.
     pub(super) explained: bool,
     /// Version and cipher suite of TLS.
-    tls: String,
+    pub(super) tls: String,
 }
 
 /// A login attempt that waits to be verified.
@@ -163,6 +165,7 @@ impl Monitor {
             announced: auth::announced(&config),
             config: Rc::new(config),
             site: None,
+            books: Books::default(),
         })
     }
 
@@ -244,6 +247,7 @@ impl Monitor {
             }
             Speaker::Session(visit) => self.act_for_session(number, pid, visit, notice, descriptors),
             Speaker::Helper { id, peer, user } => self.act_for_helper(pid, *id, *peer, user, notice),
+            Speaker::Recorder => self.act_for_recorder(notice),
         };
         self.channels.insert(number, channel);
         if let Err(error) = done {
@@ -299,7 +303,7 @@ impl Monitor {
             }
             _ => return Err(not_its_to_say("login")),
         };
-        self.log.event(&id, from.pid, &event);
+        self.tell(&id, from.pid, &event);
         Ok(())
     }
 
@@ -327,6 +331,7 @@ impl Monitor {
             }
             (Notice::Begun, Some(admitted)) if visit.began.is_none() => {
                 visit.began = Some(clock::now());
+                visit.start = clock::wall_seconds();
                 let user = admitted.user.clone().into_bytes();
                 let mechanism = admitted.mechanism.name();
                 Event::Login { client, user, mechanism, tls: visit.tls.clone() }
@@ -350,7 +355,7 @@ impl Monitor {
             }
             _ => return Err(not_its_to_say("session")),
         };
-        self.log.event(&visit.id, pid, &event);
+        self.tell(&visit.id, pid, &event);
         Ok(())
     }
 
@@ -392,6 +397,7 @@ impl Monitor {
             verifying: true,
             admitted: None,
             began: None,
+            start: 0,
             report: None,
             sending: false,
             explained: false,
@@ -409,44 +415,6 @@ impl Monitor {
             }
         }
         started
-    }
-
-    fn start_spool(&mut self, visit: &Visit, admitted: &Admitted, socket: &OwnedFd) -> Result<()> {
-        let of_this =
-            |channel: &&Channel| matches!(&channel.speaker, Speaker::Helper { id, .. } if *id == visit.id);
-        if self.channels.values().filter(of_this).count() >= MOST_HELPERS {
-            return Err(Error::new(
-                Kind::Temporary,
-                format!("{} asks for too many spool helpers", admitted.user),
-            ));
-        }
-        let speaker = Speaker::Helper { id: visit.id, peer: visit.peer, user: admitted.user.clone() };
-        self.start_speaker(speaker, &[socket.as_raw_fd()], |surroundings| {
-            spool::run(socket, admitted, surroundings)
-        })
-    }
-
-    fn start_sendmail(
-        &mut self,
-        number: u64,
-        visit: &mut Visit,
-        octets: u64,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<()> {
-        let [answer, message] = <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| {
-            Error::new(Kind::Temporary, "a request for sendmail came without its descriptors")
-        })?;
-        let Some(admitted) = &visit.admitted else { return Err(not_its_to_say("session")) };
-        let program = &self.config.xtnd.sendmail;
-        let child = fork(|| {
-            become_child(&[message.as_raw_fd()]);
-            sendmail::run(&message, admitted, program)
-        })?;
-        let user = admitted.user.clone();
-        visit.sending = true;
-        let sending = Sending { visit: number, id: visit.id, peer: visit.peer, user, octets, answer };
-        self.children.insert(child, Child::Sendmail(Box::new(sending)));
-        Ok(())
     }
 
     /// Forks a child that has a line to the monitor.
@@ -491,6 +459,6 @@ pub(super) fn become_child(kept: &[RawFd]) {
     signals::restore();
 }
 
-fn not_its_to_say(role: &str) -> Error {
+pub(super) fn not_its_to_say(role: &str) -> Error {
     Error::new(Kind::Temporary, format!("a {role} process said what is not its to say; ignored"))
 }

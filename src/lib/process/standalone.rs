@@ -200,6 +200,7 @@ impl Monitor {
             }
         }
         self.look_at_secrets();
+        self.look_at_history();
         let next = later.iter().min().map_or(LOOK, |time| time.saturating_duration_since(now).min(LOOK));
         self.site.as_mut()?.due.append(&mut later);
         Some(next)

@@ -20,6 +20,11 @@ pub(crate) fn since_boot() -> Duration {
     now.map(Duration::from).unwrap_or_default()
 }
 
+/// Seconds since 1970 by the wall clock.
+pub(crate) fn wall_seconds() -> i64 {
+    i64::try_from(wall().as_secs()).unwrap_or(i64::MAX)
+}
+
 /// Waits; the calling process does nothing else meanwhile.
 pub(crate) fn wait(time: Duration) {
     std::thread::sleep(time);

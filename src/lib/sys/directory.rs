@@ -65,6 +65,16 @@ impl Directory {
         Ok(File::from(openat(self, name, flags, Mode::from_bits_truncate(mode & 0o777))?))
     }
 
+    /// Opens a file for reading, and for writing at its end whoever else does so, made when it is missing; a link is not followed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn open_to_append(&self, name: &str, mode: u32) -> io::Result<File> {
+        let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOFOLLOW;
+        let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        Ok(File::from(openat(self, name, flags, Mode::from_bits_truncate(mode & 0o777))?))
+    }
+
     /// Gives what has this name to another owner; a link is not followed.
     ///
     /// # Errors

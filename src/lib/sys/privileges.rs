@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use nix::unistd::{
-    Gid, Uid, User, chdir, chroot, getegid, geteuid, getresgid, getresuid, seteuid, setgroups, setresgid,
-    setresuid,
+    Gid, Uid, User, chdir, chroot, getegid, geteuid, getresgid, getresuid, seteuid, setfsuid, setgroups,
+    setresgid, setresuid,
 };
 use std::ffi::CString;
 use std::path::Path;
@@ -53,6 +53,48 @@ pub(crate) fn become_for_good(ids: &Ids) -> Result<()> {
     hide()?;
     setresuid(uid, uid, uid).map_err(|errno| failed("set the user", errno))?;
     check_dropped(uid, gid)
+}
+
+/// Takes on the ids for good, but that the process still opens, makes and removes files as root: as their owner, without any of root's
+/// capabilities (credentials(7), file-system user id). A fence has to say which files. Without root's rights it only checks that
+/// the ids are the process's own.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn become_but_for_files(ids: &Ids) -> Result<()> {
+    if !is_root() {
+        return become_for_good(ids);
+    }
+    let kept = |kept| nix::sys::prctl::set_keepcaps(kept).map_err(|errno| failed("keep a capability", errno));
+    kept(true)?;
+    become_for_good(ids)?;
+    // The one capability that setfsuid(2) needs, for a moment.
+    set_capabilities(CAP_SETUID)?;
+    setfsuid(Uid::from_raw(0));
+    set_capabilities(0)?;
+    kept(false)?;
+    // There is no other way to ask.
+    let now = setfsuid(Uid::from_raw(u32::MAX));
+    if now.is_root() {
+        Ok(())
+    } else {
+        Err(failed("stay the owner of root's files", nix::errno::Errno::EPERM))
+    }
+}
+
+/// The bit of the right to change user ids (capabilities(7)).
+const CAP_SETUID: u32 = 1 << 7;
+
+/// Sets the permitted and the effective capabilities of this process; of those above the 32nd it has none.
+fn set_capabilities(wanted: u32) -> Result<()> {
+    /// `_LINUX_CAPABILITY_VERSION_3`
+    const VERSION: u32 = 0x2008_0522;
+    let header = [VERSION, 0];
+    let (low, high) = ([wanted, wanted, 0], [0_u32; 3]);
+    let data = [low, high];
+    // SAFETY: header and data have the layout of capset(2), and the kernel only reads them.
+    let answer = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) };
+    nix::errno::Errno::result(answer).map(drop).map_err(|errno| failed("set the capabilities", errno))
 }
 
 /// Forbids to trace this process and to dump its memory (prctl(2), `PR_SET_DUMPABLE`).

@@ -58,6 +58,8 @@ groups! {
     Names = NAMES,
     /// Owner, mode and attributes of files that are open, and leases on them.
     Attributes = ATTRIBUTES,
+    /// What SQLite needs besides files: its locks, and looking at names.
+    Database = DATABASE,
     /// Asking whether a process exists.
     Processes = PROCESSES,
 }
@@ -234,6 +236,7 @@ fn conditional(group: Calls) -> Vec<(i64, Vec<Condition>)> {
         }
         Calls::OpenFiles => vec![control(libc::F_OFD_SETLK)],
         Calls::Attributes => vec![control(libc::F_SETLEASE)],
+        Calls::Database => [libc::F_SETLK, libc::F_GETLK].map(control).into(),
         Calls::Events | Calls::Accept | Calls::Names | Calls::Processes => Vec::new(),
     }
 }
@@ -325,6 +328,23 @@ const ATTRIBUTES: &[i64] = &[
     libc::SYS_flistxattr,
     libc::SYS_fsetxattr,
     libc::SYS_fremovexattr,
+];
+
+const DATABASE: &[i64] = &[
+    libc::SYS_flock,
+    libc::SYS_fchmod,
+    libc::SYS_geteuid,
+    libc::SYS_getcwd,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_access,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_stat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lstat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
 ];
 
 const PROCESSES: &[i64] = &[libc::SYS_pidfd_open];
