@@ -4,6 +4,8 @@
 //! fsync. `mailusradm` and the recorder move lines into `history.db` (`store.rs`), each once, whenever they are killed. Readers
 //! take the database and what is still in the log.
 
+#![allow(dead_code)] // mailusradm reads it.
+
 pub(crate) mod lines;
 pub(crate) mod record;
 mod schema;

@@ -7,7 +7,7 @@ mod moving;
 mod read;
 
 pub(crate) use moving::{Moved, move_log};
-pub(crate) use read::{Count, History, LastLogin, Totals};
+pub(crate) use read::{History, LastLogin};
 
 use super::schema;
 use crate::error::{Error, Kind, Result};
@@ -99,7 +99,12 @@ impl Place {
         let mut connection = self.connect()?;
         let path = self.database();
         let failed = |cause: rusqlite::Error| fault(&path, &cause);
-        if inspect(&connection, &path)? < schema::VERSION {
+        let version = inspect(&connection, &path)?;
+        if version == 0 {
+            // Then what retention frees can be given back.
+            connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(failed)?;
+        }
+        if version < schema::VERSION {
             let transaction = connection
                 .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
                 .map_err(failed)?;
@@ -120,9 +125,9 @@ impl Place {
             connection.busy_handler(Some(wait_a_little))?;
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-            // A new database can give back what retention frees. EXTRA: a commit lasts before lines are removed from the log.
+            // EXTRA: a commit lasts before lines are removed from the log.
             connection.execute_batch(
-                "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA temp_store = MEMORY; PRAGMA synchronous = EXTRA; \
+                "PRAGMA temp_store = MEMORY; PRAGMA synchronous = EXTRA; \
                  PRAGMA cell_size_check = ON;",
             )?;
             Ok(connection)
@@ -136,7 +141,8 @@ fn inspect(connection: &Connection, path: &Path) -> Result<u32> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let look = || Ok((number("application_id")?, number("user_version")?, number("page_count")?));
     let (application, version, pages) = look().map_err(|cause| fault(path, &cause))?;
-    if pages == 0 {
+    // One page: it was about to be made.
+    if pages <= 1 && application == 0 && version == 0 {
         return Ok(0);
     }
     let shown = path.display();

@@ -141,10 +141,10 @@ fn insert(
     each_line(file, offset, &mut |entry| {
         match entry {
             Some(Entry::Session(session)) => {
-                moved.entries += put_session(transaction, &session).map_err(fault)?
+                moved.entries += put_session(transaction, &session).map_err(fault)?;
             }
             Some(Entry::Refused(refusal)) => {
-                moved.entries += put_refusal(transaction, &refusal).map_err(fault)?
+                moved.entries += put_refusal(transaction, &refusal).map_err(fault)?;
             }
             None => *skipped += 1,
         }
@@ -256,8 +256,16 @@ fn let_go(place: &Place, connection: &mut Connection, config: &Config) -> Result
     let removed = trim(&transaction, now, config).map_err(fault)?;
     transaction.commit().map_err(fault)?;
     if removed {
-        connection.execute_batch("PRAGMA incremental_vacuum").map_err(fault)?;
+        give_back(connection).map_err(fault)?;
     }
+    Ok(())
+}
+
+/// Makes the file as small as what is in it. One step frees one page.
+fn give_back(connection: &Connection) -> rusqlite::Result<()> {
+    let mut pages = connection.prepare("PRAGMA incremental_vacuum")?;
+    let mut freed = pages.query([])?;
+    while freed.next()?.is_some() {}
     Ok(())
 }
 
