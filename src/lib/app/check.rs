@@ -4,6 +4,7 @@
 
 mod places;
 mod secrets;
+mod sources;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -110,6 +111,7 @@ pub(crate) fn check(config: &Config, probes: &Probes<'_>) -> Vec<Finding> {
     findings.extend(tls::findings(config, probes));
     findings.push(plaintext(config, probes));
     findings.extend(secrets::findings(config, probes));
+    findings.extend(sources::findings(config, probes));
     findings
 }
 

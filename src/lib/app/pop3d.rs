@@ -3,6 +3,7 @@
 use super::check::{self, Probes};
 use super::demo;
 use super::selftest;
+use crate::auth;
 use crate::cli::{self, Exit, Options};
 use crate::config::{Config, defaults};
 use crate::error::{Error, Kind, Result};
@@ -32,6 +33,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> u8 {
+    if std::env::args_os().nth(1).is_some_and(|first| first == auth::REPLY) {
+        return auth::checkpassword_reply();
+    }
     let parsed = cli::parse(std::env::args_os());
     match origin() {
         Ok(Origin::Connection(client, tls)) => match parsed {

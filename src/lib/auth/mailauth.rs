@@ -5,26 +5,21 @@
 //! session, and root never opens a file of `pop`'s.
 
 use super::crypt::{self, Failure};
-use super::{Account, Finding, Proof, Reason, Verdict, unix};
+use super::{Account, Finding, Proof, Reason, Verdict, child, unix};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::sasl::cram;
 use crate::secret::Secret;
 use crate::secrets::{self, Owner, Places, Rules, SecretType, State, Store, Use, User};
-use crate::sys::socket::{self, Wait};
-use crate::sys::{account, clock, privileges, process};
+use crate::sys::{account, clock, privileges};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::path::{Component, PathBuf};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 /// How long the child may take: it waits for writers for two seconds, and computes some hashes.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The longest answer: two paths and a name.
-const LARGEST: usize = 16 * 1024;
 
 /// What the child found. It has no secret.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +50,9 @@ enum No {
 /// What a virtual user has of its own.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Own {
-    ids: Option<(u32, u32)>,
-    home: Option<PathBuf>,
-    maildrop: Option<PathBuf>,
+    pub(super) ids: Option<(u32, u32)>,
+    pub(super) home: Option<PathBuf>,
+    pub(super) maildrop: Option<PathBuf>,
 }
 
 impl From<Owner> for Own {
@@ -156,36 +151,16 @@ fn names(user: Option<&str>) -> Result<Vec<String>> {
 /// Has a child decide.
 fn ask_child(places: &Places, names: &[String], question: Question<'_>) -> Result<Answer> {
     let owner = secrets::owner()?;
-    let failed =
-        |cause| Error::io("cannot ask the secrets database", cause).of_kind(Kind::Temporary).tell(unix::TOLD);
-    let (here, there) = socket::pair().map_err(failed)?;
-    let child = process::fork(|| {
+    child::ask("ask the secrets database", PATIENCE, |listener| {
         let decided = owner.as_ref().map_or(Ok(()), privileges::become_for_good);
         let mut used = None;
         let decided = decided.and_then(|()| decide_by(places, names, question, &mut used));
-        let answer = decided.unwrap_or_else(Answer::from);
-        // Without an answer the other side knows enough.
-        let bytes = serde_json::to_vec(&answer).unwrap_or_default();
-        let sent = socket::send(&there, &bytes, &[], true);
+        let heard = listener.tell(&decided.unwrap_or_else(Answer::from));
         if let Some(used) = used {
             note(places, &used);
         }
-        u8::from(sent.is_err())
-    })?;
-    drop(there);
-    let answer = hear(&here);
-    if answer.is_none() {
-        child.terminate();
-    }
-    process::wait_for(child);
-    answer.ok_or_else(|| failed(io::Error::other("the process that does ended without an answer")))
-}
-
-fn hear(socket: &std::os::fd::OwnedFd) -> Option<Answer> {
-    let mut buffer = vec![0; LARGEST];
-    let ready = socket::wait(socket, Wait::Read, clock::now() + PATIENCE).unwrap_or(false);
-    let received = ready.then(|| socket::receive(socket, &mut buffer, false).ok())??;
-    serde_json::from_slice(&buffer[..received.length]).ok()
+        u8::from(!heard)
+    })
 }
 
 impl From<Error> for Answer {
@@ -360,14 +335,14 @@ pub(super) fn virtual_account(config: &Config, name: String, own: Own) -> Result
         }
         (Some((uid, _)), _) => {
             return refused(format!(
-                "the entry of {name} has uid {uid}, which is root's or below auth.min_uid"
+                "{name} is a virtual user with uid {uid}, which is root's or below auth.min_uid"
             ));
         }
     };
     for path in [&own.home, &own.maildrop].into_iter().flatten() {
         if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
             return refused(format!(
-                "the entry of {name} has the path {}, which is not absolute",
+                "{name} is a virtual user with the path {}, which is not absolute",
                 path.display()
             ));
         }

@@ -1,16 +1,22 @@
 //! Who may log in: sources of credentials and the verdict on them.
 
 mod announce;
+mod checkpassword;
+mod child;
 mod crypt;
 mod mailauth;
+#[cfg(feature = "pam")]
+mod pam;
 pub(crate) mod roster;
 mod slots;
+mod sources;
 mod unix;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use announce::{Announced, announced, challenge, seed};
+pub(crate) use checkpassword::{ARGUMENT as REPLY, reply as checkpassword_reply, trusted as trusted_program};
 pub(crate) use mailauth::{apop_digest, rules, virtual_owner};
 pub(crate) use unix::{LoginPassword, login_password};
 
@@ -20,7 +26,9 @@ use crate::protocol::sasl::scram::Claim;
 use crate::secret::Secret;
 use crate::sys;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The system account that a session runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +88,9 @@ pub(crate) enum Reason {
     UnsupportedScheme(String),
     /// No source can check this mechanism.
     NoSuchMechanism,
+    /// PAM says that the account may not be used; its word.
+    #[cfg(feature = "pam")]
+    Pam(String),
 }
 
 impl fmt::Display for Reason {
@@ -95,6 +106,8 @@ impl fmt::Display for Reason {
             Self::BelowMinUid => f.write_str("below-min-uid"),
             Self::UnsupportedScheme(scheme) => write!(f, "unsupported-scheme:{scheme}"),
             Self::NoSuchMechanism => f.write_str("no-such-mechanism"),
+            #[cfg(feature = "pam")]
+            Self::Pam(word) => write!(f, "pam:{word}"),
         }
     }
 }
@@ -131,19 +144,37 @@ pub(crate) enum Proof<'a> {
     External,
 }
 
+/// Where and for whom verification is done.
+pub(crate) struct Inquiry<'a> {
+    /// The configuration.
+    pub(crate) config: &'a Config,
+    /// Where the client comes from; `None` for one that does not use the network.
+    pub(crate) client: Option<IpAddr>,
+    /// Tells the log what is worth knowing, whatever the verdict is.
+    pub(crate) remark: &'a dyn Fn(String),
+}
+
+impl Inquiry<'_> {
+    /// How long a program or module of others may take: half of what the client has for its login.
+    fn patience(&self) -> Duration {
+        self.config.limits.login_timeout / 2
+    }
+}
+
 /// Checks credentials. `user` is `None` for a name that the login rules refuse; that costs as much as any other
 /// refusal (design, section 5), since every refusal of a password computes one hash: the user's own, or a dummy of the
 /// site's kind. It waits for a slot, so call it where waiting is no harm, in the child that verifies. That must have one
 /// thread: the secrets database is asked by a child of its own.
 ///
 /// What it read of other accounts is wiped, and the C library is told to overwrite what it frees.
-pub(crate) fn verify(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Verdict {
+pub(crate) fn verify(inquiry: &Inquiry<'_>, user: Option<&str>, proof: Proof<'_>) -> Verdict {
+    let config = inquiry.config;
     sys::memory::overwrite_freed(true);
     let slot = match slots::take(&config.run_dir, config.limits.verifications(), slots::PATIENCE) {
         Ok(slot) => slot,
         Err(error) => return Verdict::Unavailable(error),
     };
-    let finding = ask(config, user, proof);
+    let finding = ask(inquiry, user, proof);
     if let (Verdict::Refused(_), false, Proof::Password(password)) = (&finding.verdict, finding.paid, proof) {
         unix::compute_dummy(password);
     }
@@ -194,7 +225,8 @@ pub(crate) fn is_password(verifier: &Secret, password: &Secret) -> Result<bool> 
 
 /// The secrets database decides for everybody who has an entry in it, wherever it stands among the sources: otherwise a user with
 /// an APOP entry could still send a UNIX password in the clear.
-fn ask(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Finding {
+fn ask(inquiry: &Inquiry<'_>, user: Option<&str>, proof: Proof<'_>) -> Finding {
+    let config = inquiry.config;
     if matches!(proof, Proof::External) && !config.takes_certificates() {
         return Finding::refused(Reason::NoSuchMechanism);
     }
@@ -203,17 +235,7 @@ fn ask(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Finding {
     {
         return finding;
     }
-    let by_unix = config.auth.sources.contains(&Source::Unix);
-    match (user, proof) {
-        (_, Proof::Apop { .. } | Proof::Cram { .. } | Proof::Scram(_)) => {
-            Finding::refused(Reason::NoSuchMechanism)
-        }
-        (Some(user), Proof::External) if by_unix => unix::check_name(user, config.auth.min_uid),
-        (Some(user), Proof::Password(password)) if by_unix => {
-            unix::check(user, password, config.auth.min_uid)
-        }
-        _ => Finding::refused(Reason::UnknownUser),
-    }
+    sources::ask(inquiry, user, proof)
 }
 
 impl Finding {

@@ -49,7 +49,8 @@ impl Site {
     }
 
     fn verify(&self, user: Option<&str>, password: &str) -> Verdict {
-        verify(&self.config, user, Proof::Password(&Secret::new(password.as_bytes().to_vec())))
+        let inquiry = Inquiry { config: &self.config, client: None, remark: &|_| () };
+        verify(&inquiry, user, Proof::Password(&Secret::new(password.as_bytes().to_vec())))
     }
 
     fn run<T: Send>(&self, test: impl FnOnce() -> T + Send) -> Option<T> {
@@ -188,7 +189,8 @@ fn memory_after_an_accepted_login() {
     with_accounts(&directory, || {
         let password = Secret::new(PASSWORD.as_bytes().to_vec());
         let mut search = Search::new();
-        let verdict = verify(&config, Some("ann"), Proof::Password(&password));
+        let inquiry = Inquiry { config: &config, client: None, remark: &|_| () };
+        let verdict = verify(&inquiry, Some("ann"), Proof::Password(&password));
         let found = search.count(BACKWARDS);
         assert!(matches!(verdict, Verdict::Accepted(_)));
         assert_eq!(found, 0, "places with a neighbour's hash");

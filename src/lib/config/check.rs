@@ -24,6 +24,7 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     absolute("auth.secrets", &config.auth.secrets)?;
     absolute("auth.key", &config.auth.key)?;
     announced(config)?;
+    sources(config)?;
     tls(config)?;
     list("maildrop.locks", &config.maildrop.locks)?;
     list("auth.sources", &config.auth.sources)?;
@@ -73,6 +74,24 @@ fn tls(config: &Config) -> Result<(), Fault> {
         absolute("tls.key", &pair.key)?;
     }
     if empty(&tls.client_ca) { Ok(()) } else { absolute("tls.client_ca", &tls.client_ca) }
+}
+
+/// Keys of sources: a program that is not asked is a mistake as well as one that is missing.
+fn sources(config: &Config) -> Result<(), Fault> {
+    let auth = &config.auth;
+    let (asked, named) =
+        (auth.sources.contains(&Source::Checkpassword), !auth.checkpassword.as_os_str().is_empty());
+    fault("auth.checkpassword", !asked || named, || {
+        "auth.sources has \"checkpassword\": name the program".to_owned()
+    })?;
+    fault("auth.checkpassword", asked || !named, || "needs \"checkpassword\" in auth.sources".to_owned())?;
+    if named {
+        absolute("auth.checkpassword", &auth.checkpassword)?;
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    let service = &auth.pam_service;
+    let good = !service.is_empty() && !service.starts_with('.') && service.bytes().all(plain);
+    fault("auth.pam_service", good, || format!("\"{service}\" is no name of a file in /etc/pam.d"))
 }
 
 fn announced(config: &Config) -> Result<(), Fault> {

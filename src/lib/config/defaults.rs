@@ -49,6 +49,9 @@ pub(super) const MAX_FAILURE_DELAY: Duration = Duration::from_secs(30);
 /// Accounts of people begin at 1000 on Linux distributions (login.defs, `UID_MIN`).
 const MIN_UID: u32 = 1000;
 
+/// Linux-PAM's services are named as programs; `contrib/pam.d/pop3d` is this one.
+const PAM_SERVICE: &str = "pop3d";
+
 /// In a directory of its own, since SQLite makes its journal beside it.
 pub(crate) const SECRETS: &str = "/var/lib/poptools/auth/mailauth.db";
 
@@ -136,6 +139,8 @@ impl Default for Auth {
             failure_delay: FAILURE_DELAY,
             plaintext: Plaintext::TlsOrLoopback,
             min_uid: MIN_UID,
+            checkpassword: PathBuf::new(),
+            pam_service: PAM_SERVICE.to_owned(),
             secrets: PathBuf::from(SECRETS),
             key: PathBuf::from(KEY),
             announce: Announce::Auto,

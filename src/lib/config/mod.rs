@@ -10,7 +10,7 @@ mod template;
 mod tests;
 
 pub(crate) use address::Address;
-pub(crate) use file::{only_root_changes, only_root_writes};
+pub(crate) use file::{only_root_changes, only_root_replaces, only_root_writes};
 pub(crate) use template::Template;
 
 use serde::Deserialize;
@@ -105,6 +105,10 @@ pub(crate) struct Auth {
     pub(crate) plaintext: Plaintext,
     /// The lowest uid that may log in. Root may not, whatever this says.
     pub(crate) min_uid: u32,
+    /// The program that the source `checkpassword` runs; empty: there is none.
+    pub(crate) checkpassword: PathBuf,
+    /// The service that the source `pam` asks for.
+    pub(crate) pam_service: String,
     /// The secrets database; below `state_dir` unless set.
     pub(crate) secrets: PathBuf,
     /// The file with its key.
@@ -123,6 +127,10 @@ pub(crate) enum Source {
     Unix,
     /// The secrets database. Whoever has an entry there is decided there.
     Mailauth,
+    /// A program with the interface of checkpassword.
+    Checkpassword,
+    /// PAM, where it was built in.
+    Pam,
 }
 
 /// Which mechanisms are announced that not every user can use.
@@ -317,8 +325,15 @@ impl TryFrom<String> for Source {
         match value.as_str() {
             "unix" => Ok(Self::Unix),
             "mailauth" => Ok(Self::Mailauth),
-            "pam" => Err("\"pam\" is not in this version; use \"unix\" or \"mailauth\"".to_owned()),
-            _ => Err(format!("\"{value}\" is no source of credentials; use \"unix\" or \"mailauth\"")),
+            "checkpassword" => Ok(Self::Checkpassword),
+            "pam" if cfg!(feature = "pam") => Ok(Self::Pam),
+            "pam" => {
+                let build = "cargo build --release --features pam";
+                Err(format!("\"pam\" is not built into this program; build it with {build}"))
+            }
+            _ => Err(format!(
+                "\"{value}\" is no source of credentials; use \"unix\", \"mailauth\", \"checkpassword\" or \"pam\""
+            )),
         }
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn run(attempt: &OwnedFd, id: SessionId, peer: Peer, surroundings: &S
     }
     let (mechanism, tls) = (Mechanism::of(&credentials.proof), credentials.encryption.version.clone());
     let name = credentials.user.clone();
-    let verdict = verify(credentials, surroundings);
+    let verdict = verify(credentials, &peer, surroundings);
     memory::wipe_stack();
     match verdict {
         Ok(Right { signature: Some(signature), .. }) if !agrees(attempt, signature, surroundings) => {
@@ -103,13 +103,16 @@ fn agrees(attempt: &OwnedFd, signature: [u8; 32], surroundings: &Surroundings<'_
 /// The account, or an error, or neither for wrong credentials (which the log has been told).
 fn verify(
     credentials: Credentials,
+    peer: &Peer,
     surroundings: &Surroundings<'_>,
 ) -> std::result::Result<Right, Option<Error>> {
-    let config = surroundings.config;
+    let remark = |text: String| surroundings.remark(vec![text]);
+    let client = peer.address.map(|address| address.ip().to_canonical());
+    let inquiry = auth::Inquiry { config: surroundings.config, client, remark: &remark };
     // The login process has checked the name; what it says is not trusted.
     let name = UserName::parse(&credentials.user);
     let name = name.as_ref().map(UserName::as_str);
-    let check = |proof: auth::Proof<'_>| auth::verify(config, name, proof);
+    let check = |proof: auth::Proof<'_>| auth::verify(&inquiry, name, proof);
     let verdict = match &credentials.proof {
         Proof::Password(password) | Proof::Plain(password) => by_password(password, check),
         Proof::Apop { challenge, digest } => {

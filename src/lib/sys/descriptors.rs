@@ -63,6 +63,16 @@ pub(crate) fn silence_standard_streams() -> Result<()> {
     Ok(())
 }
 
+/// Takes a descriptor of this number that the one who executed this program promised; `None` when it is not open.
+pub(crate) fn promised(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: the call takes numbers; one that is not open is an error.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+        return None;
+    }
+    // SAFETY: it is open, and asked for once, before anything else is opened, so that nobody here has wrapped it.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Puts a descriptor on standard input; for a program about to be executed.
 ///
 /// # Errors
@@ -101,14 +111,10 @@ pub(crate) fn passed_by_systemd() -> Result<Vec<Passed>> {
 }
 
 fn pass(number: RawFd) -> Result<OwnedFd> {
-    // SAFETY: the call takes numbers; one that is not open is an error.
-    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+    promised(number).ok_or_else(|| {
         let what = format!("descriptor {number}, counted by LISTEN_FDS, is not open");
-        return Err(Error::new(Kind::Usage, what));
-    }
-    // SAFETY: it is open, LISTEN_PID is our pid and LISTEN_FDS counts this descriptor, so it is ours; this runs once, before
-    // anything else is opened, and nobody wrapped it before.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+        Error::new(Kind::Usage, what)
+    })
 }
 
 /// Closes every descriptor from 3 on, except those given. For a child that has just been forked.

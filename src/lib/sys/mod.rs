@@ -13,8 +13,11 @@ pub(crate) mod memory;
 pub(crate) mod names;
 pub(crate) mod notify;
 mod ofd;
+#[cfg(feature = "pam")]
+pub(crate) mod pam;
 pub(crate) mod privileges;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod queue;
 pub(crate) mod random;
 pub(crate) mod sandbox;

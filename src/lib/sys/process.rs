@@ -19,6 +19,12 @@ impl ChildId {
         self.0.as_raw().unsigned_abs()
     }
 
+    /// Ends the child (SIGKILL).
+    pub(crate) fn end(self) {
+        // As below.
+        let _ = kill(self.0, Signal::SIGKILL);
+    }
+
     /// Asks the child to end (SIGTERM).
     pub(crate) fn terminate(self) {
         // It may have ended meanwhile; it is not reaped yet, so the number is still its own.

@@ -302,7 +302,7 @@ unsafe fn take_descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
     taken
 }
 
-fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
+pub(super) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}
