@@ -204,6 +204,69 @@ fn terminated_it_takes_nobody_and_waits_for_sessions() {
     });
 }
 
+/// A process that outlives the one that the test started.
+struct Heir(u32);
+
+impl Drop for Heir {
+    fn drop(&mut self) {
+        processes::tree(self.0)
+            .iter()
+            .rev()
+            .for_each(|process| processes::signal(process.pid, Signal::SIGKILL));
+    }
+}
+
+#[test]
+fn an_upgrade_drops_nobody() {
+    // Design, section 2: the new monitor has the listening sockets, old sessions keep the old monitor.
+    isolated_with_network(|| {
+        let world = World::start();
+        let stored = world.small_maildrop(3);
+        world.maildrop("bob", &mail::mbox(&stored));
+        let mut site = Site::start(&world);
+        let mut session = site.log_in("ann");
+        let mut named = site.connect();
+        named.ok("USER bob");
+        configure(&world, HOST, "new.example.org");
+        site.server.signal(Signal::SIGUSR2);
+        let line = world.log_line(&["serves from now on"]);
+        let pid = line.split(' ').skip_while(|word| !word.ends_with("process")).nth(1).unwrap();
+        let heir = Heir(pid.parse().unwrap());
+        eventually("the new server greets", || {
+            let client = site.connect();
+            client.greeting.contains("new.example.org").then_some(())
+        });
+        assert_eq!(named.command(&format!("PASS {PASSWORD}")).split(' ').next(), Some("+OK"));
+        let mut second = site.connect();
+        assert!(second.login("ann", PASSWORD).starts_with("-ERR [IN-USE]"), "the old session has it");
+        session.ok("DELE 1");
+        session.quit();
+        named.quit();
+        assert!(site.ends_well(), "the old one ends with its last session");
+        assert_same("the mailbox", &world.stored("ann"), &mail::mbox(&stored[1..]));
+        let mut after = site.log_in("ann");
+        after.ok("DELE 1");
+        after.quit();
+        assert_same("the mailbox", &world.stored("ann"), &mail::mbox(&stored[2..]));
+        drop(heir);
+    });
+}
+
+#[test]
+fn a_new_server_that_cannot_serve_changes_nothing() {
+    isolated_with_network(|| {
+        let world = World::start();
+        let stored = world.small_maildrop(2);
+        let mut site = Site::start(&world);
+        configure(&world, "hostname", "hostnaem");
+        site.server.signal(Signal::SIGUSR2);
+        world.log_line(&["error: ", "ended before it served"]);
+        let mut session = site.log_in("ann");
+        assert_eq!(session.retrieve(2), mail::wire(&stored[1]));
+        session.quit();
+    });
+}
+
 /// A connection from another address of this machine.
 fn connect_from(address: [u8; 4]) -> Client {
     let [a, b, c, d] = address;

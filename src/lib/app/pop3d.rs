@@ -8,6 +8,7 @@ use crate::cli::{self, Exit, Options};
 use crate::config::{Config, defaults};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Event, Log, SessionId, Settings};
+use crate::process::handover::PREDECESSOR;
 use crate::process::inetd;
 use crate::process::standalone::{self, Plan};
 use crate::sys::descriptors::{self, Passed, StandardInput};
@@ -67,7 +68,7 @@ fn origin() -> Result<Origin> {
         let tls = standalone::begins_with_tls(&client);
         return Ok(Origin::Connection(client.socket, tls));
     }
-    if !passed.iter().all(|passed| socket::is_listening(&passed.socket)) {
+    if !passed.iter().all(|passed| passed.name == PREDECESSOR || socket::is_listening(&passed.socket)) {
         let what =
             "LISTEN_FDS: expected sockets that listen (Accept=no), or one that is connected (Accept=yes)";
         return Err(Error::new(Kind::Usage, what));

@@ -51,6 +51,7 @@ impl Monitor {
             }
             Speaker::Login { retiring, .. } => self.login_ended(number, retiring, channel.began),
             Speaker::Recorder => self.books.recording = false,
+            Speaker::Successor => self.not_succeeded(pid),
             Speaker::Helper { .. } => {}
         }
         // SIGTERM is ours.

@@ -4,6 +4,7 @@ mod books;
 mod connection;
 mod endings;
 mod errands;
+pub(crate) mod handover;
 pub(crate) mod inetd;
 mod intake;
 pub(crate) mod login;

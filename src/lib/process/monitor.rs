@@ -72,6 +72,8 @@ pub(super) enum Speaker {
     Session(Box<Visit>),
     /// It moves the history.
     Recorder,
+    /// The program started anew.
+    Successor,
     /// A spool helper, for this session.
     Helper {
         id: SessionId,
@@ -206,6 +208,7 @@ impl Monitor {
                 match notice {
                     signals::Notice::ChildEnded => self.bury(),
                     signals::Notice::Reload => self.reload(),
+                    signals::Notice::HandOver => self.hand_over(),
                     signals::Notice::Terminate => self.terminate(),
                 }
             }
@@ -248,6 +251,11 @@ impl Monitor {
             Speaker::Session(visit) => self.act_for_session(number, pid, visit, notice, descriptors),
             Speaker::Helper { id, peer, user } => self.act_for_helper(pid, *id, *peer, user, notice),
             Speaker::Recorder => self.act_for_recorder(notice),
+            Speaker::Successor if matches!(notice, Notice::Begun) => {
+                self.succeeded(channel.child);
+                Ok(())
+            }
+            Speaker::Successor => Err(not_its_to_say("successor")),
         };
         self.channels.insert(number, channel);
         if let Err(error) = done {

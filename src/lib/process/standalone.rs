@@ -4,6 +4,7 @@
 //! over the listening sockets, and the old one ends with its last connection. A login process that dies is replaced; sessions
 //! are not its children and go on.
 
+use super::handover::{Predecessor, Program};
 use super::login::{self, Cell, Door};
 use super::message::{Message, Order};
 use super::monitor::{Channel, Monitor, Speaker, limits};
@@ -42,10 +43,12 @@ pub(crate) struct Plan {
 
 /// What a standalone server has besides its children.
 pub(crate) struct Site {
-    listeners: Vec<Listener>,
+    pub(super) listeners: Vec<Listener>,
     cell: Cell,
     plan: Plan,
-    manager: Manager,
+    pub(super) manager: Manager,
+    /// What is started anew for an upgrade.
+    pub(super) program: Option<Program>,
     /// Certificates and keys.
     sealed: Option<Sealed>,
     /// When login processes that died are to be replaced.
@@ -53,11 +56,11 @@ pub(crate) struct Site {
 }
 
 /// A socket that listens; systemd's have no address of the configuration.
-struct Listener {
+pub(super) struct Listener {
     address: Option<Address>,
-    socket: TcpListener,
+    pub(super) socket: TcpListener,
     /// Whether its connections begin with TLS.
-    tls: bool,
+    pub(super) tls: bool,
 }
 
 /// A monitor that listens, with its first generation of login processes.
@@ -65,19 +68,21 @@ struct Listener {
 /// # Errors
 /// An address cannot be listened on, or nothing can be served.
 pub(crate) fn start(
-    passed: Vec<Passed>,
+    mut passed: Vec<Passed>,
     config: Config,
     plan: Plan,
     log: Log,
     own: SessionId,
 ) -> Result<Monitor> {
     process::raise_descriptor_limit();
+    let predecessor = Predecessor::among(&mut passed);
     let mut listeners = Vec::new();
     for passed in passed {
         let tls = begins_with_tls(&passed);
         let socket = TcpListener::from(passed.socket);
         listen::prepare(&socket).map_err(|cause| Error::io("cannot use a socket from systemd", cause))?;
-        listeners.push(Listener { address: None, socket, tls });
+        let address = configured(&socket, tls, &config);
+        listeners.push(Listener { address, socket, tls });
     }
     let listeners = open_listeners(listeners, &config)?;
     let sealed = vault::seal(&config)?;
@@ -88,9 +93,12 @@ pub(crate) fn start(
     }
     let cell = Cell { ids: inetd::login_ids()?, root: places::prepare(&config)? };
     let mut monitor = Monitor::new(config, log, own)?;
-    monitor.site =
-        Some(Site { listeners, cell, plan, manager: Manager::from_environment(), sealed, due: Vec::new() });
+    let (manager, program) = (Manager::from_environment(), Program::own());
+    monitor.site = Some(Site { listeners, cell, plan, manager, program, sealed, due: Vec::new() });
     monitor.start_generation();
+    if let Some(predecessor) = predecessor {
+        predecessor.relieve();
+    }
     monitor.say_ready();
     Ok(monitor)
 }
@@ -102,6 +110,13 @@ pub(crate) fn begins_with_tls(passed: &Passed) -> bool {
         "pop3" => false,
         _ => socket::local_port(&passed.socket) == Some(defaults::POP3S_PORT),
     }
+}
+
+/// The address in the configuration that a socket which was passed has; one from systemd has none as a rule.
+fn configured(socket: &TcpListener, tls: bool, config: &Config) -> Option<Address> {
+    let here = socket.local_addr().ok()?;
+    let wanted = if tls { &config.listen.pop3s } else { &config.listen.pop3 };
+    wanted.iter().find(|address| address.0 == here).copied()
 }
 
 /// Keeps the sockets of systemd and those whose address stays, opens what is new.
@@ -302,13 +317,13 @@ impl Monitor {
     }
 
     /// The channels of all login processes.
-    fn logins(&self) -> Vec<u64> {
+    pub(super) fn logins(&self) -> Vec<u64> {
         let is_login = |channel: &Channel| matches!(channel.speaker, Speaker::Login { .. });
         self.channels.iter().filter(|(_, channel)| is_login(channel)).map(|(number, _)| *number).collect()
     }
 
     /// Tells these login processes to go. One that does not take the message is ended: it would keep the sockets.
-    fn order(&mut self, logins: &[u64], order: Order) {
+    pub(super) fn order(&mut self, logins: &[u64], order: Order) {
         for number in logins {
             let Some(channel) = self.channels.get_mut(number) else { continue };
             if let Speaker::Login { retiring, .. } = &mut channel.speaker {

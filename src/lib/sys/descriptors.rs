@@ -117,6 +117,28 @@ fn pass(number: RawFd) -> Result<OwnedFd> {
     })
 }
 
+/// Puts descriptors where a program about to be executed looks for those that were passed, in this order, and closes all others.
+///
+/// # Errors
+/// No descriptor is left.
+pub(crate) fn pass_on(all: &[RawFd]) -> std::io::Result<()> {
+    let behind = RawFd::try_from(all.len()).unwrap_or(RawFd::MAX - FIRST_PASSED) + FIRST_PASSED;
+    let mut away = Vec::new();
+    for number in all {
+        // Out of the way first, so that none is overwritten before it is moved.
+        // SAFETY: the call takes numbers and makes a new one.
+        away.push(unsafe { libc::fcntl(*number, libc::F_DUPFD, behind) });
+    }
+    for (to, from) in (FIRST_PASSED..).zip(away) {
+        // SAFETY: the program about to be executed owns what is there; owners here are never dropped (see `close_range`).
+        if from < 0 || unsafe { libc::dup2(from, to) } < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    close_range(behind, RawFd::MAX);
+    Ok(())
+}
+
 /// Closes every descriptor from 3 on, except those given. For a child that has just been forked.
 pub(crate) fn close_all_but(kept: &[RawFd]) {
     let mut numbers: Vec<RawFd> = kept.iter().copied().filter(|fd| *fd >= FIRST_PASSED).collect();

@@ -34,6 +34,11 @@ impl Manager {
         self.say("STOPPING=1");
     }
 
+    /// Another process is the service from now on.
+    pub(crate) fn main_process(&self, pid: u32) {
+        self.say(&format!("MAINPID={pid}"));
+    }
+
     /// A sentence for `systemctl status`.
     pub(crate) fn status(&self, text: &str) {
         self.say(&format!("STATUS={text}"));

@@ -13,6 +13,8 @@ pub(crate) enum Notice {
     ChildEnded,
     /// Read the configuration again.
     Reload,
+    /// Let another program take the sockets.
+    HandOver,
     /// End.
     Terminate,
 }
@@ -21,7 +23,7 @@ pub(crate) enum Notice {
 pub(crate) struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks SIGCHLD, SIGHUP, SIGTERM and SIGINT and receives them by descriptor.
+    /// Blocks SIGCHLD, SIGHUP, SIGUSR2, SIGTERM and SIGINT and receives them by descriptor.
     ///
     /// # Errors
     /// No descriptor is left.
@@ -39,6 +41,7 @@ impl Signals {
         match i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
             Some(Signal::SIGCHLD) => Some(Notice::ChildEnded),
             Some(Signal::SIGHUP) => Some(Notice::Reload),
+            Some(Signal::SIGUSR2) => Some(Notice::HandOver),
             _ => Some(Notice::Terminate),
         }
     }
@@ -51,7 +54,7 @@ impl AsFd for Signals {
 }
 
 fn watched() -> SigSet {
-    [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT].into_iter().collect()
+    [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGTERM, Signal::SIGINT].into_iter().collect()
 }
 
 /// In a child: signals work as in a fresh process again.
