@@ -816,3 +816,18 @@ if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERS
 else
     complete -F _mailauth -o bashdefault -o default mailauth
 fi
+
+# Names of users, for the verbs that take them.
+_mailauth_or_users() {
+    local word verb=
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        [[ $word == -* ]] || { verb=$word; break; }
+    done
+    _mailauth "$@"
+    case "$2,$3,$verb" in
+        -*,*,* | *,--challenge,* | *,--config,* | *,--digest,* | *,--format,* | *,--from,* | *,--home,* | *,--label,* | *,--maildrop,* | *,--type,* | *,--uid,*) ;;
+        *,*,add | *,*,passwd | *,*,remove | *,*,show | *,*,lock | *,*,unlock | *,*,verify) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
+        mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u)" -- "$2")) ;;
+    esac
+}
+complete -F _mailauth_or_users -o bashdefault -o default mailauth

@@ -138,3 +138,10 @@ complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_s
 complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "rekey" -d 'Seal all secrets by a new key'
 complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "check" -d 'Look for what is wrong with database, key and entries'
 complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+
+# Names of users, for the verbs that take them.
+function __fish_mailauth_users
+    sh -c "{ getent passwd | awk -F: '\$3 >= 1000 && \$3 < 65000 { print \$1 }'
+        mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u"
+end
+complete -c mailauth -n "__fish_mailauth_using_subcommand add passwd remove show lock unlock verify" -f -a "(__fish_mailauth_users)"

@@ -158,3 +158,18 @@ if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERS
 else
     complete -F _mailusradm -o bashdefault -o default mailusradm
 fi
+
+# Names of users, for the verbs that take them.
+_mailusradm_or_users() {
+    local word verb=
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        [[ $word == -* ]] || { verb=$word; break; }
+    done
+    _mailusradm "$@"
+    case "$2,$3,$verb" in
+        -*,*,* | *,--columns,* | *,--config,* | *,--format,* | *,--idle,* | *,--over,*) ;;
+        *,*,list) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
+        mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u)" -- "$2")) ;;
+    esac
+}
+complete -F _mailusradm_or_users -o bashdefault -o default mailusradm

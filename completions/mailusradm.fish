@@ -39,3 +39,10 @@ complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l config -d
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+
+# Names of users, for the verbs that take them.
+function __fish_mailusradm_users
+    sh -c "{ getent passwd | awk -F: '\$3 >= 1000 && \$3 < 65000 { print \$1 }'
+        mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u"
+end
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -f -a "(__fish_mailusradm_users)"
