@@ -2,7 +2,7 @@
 
 use super::Exit;
 use crate::ui::{Format, human};
-use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueHint};
+use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -24,6 +24,12 @@ pub(crate) struct Options {
 pub(crate) enum Verb {
     /// List maildrops: what is in them, who uses them, what is wrong
     List(List),
+
+    /// Count sessions: when they were, whose, how much was done, how they ended
+    Stats(Stats),
+
+    /// List a user's sessions that have ended, and refused logins
+    History(History),
 }
 
 /// How a list is written; flattened into the verbs that list something.
@@ -52,6 +58,74 @@ pub(crate) struct List {
     /// Maildrops that nothing happened to for TIME alone, such as 6mo
     #[arg(long, value_name = "TIME", value_parser = human::parse_span)]
     pub(crate) idle: Option<u64>,
+
+    /// How to write it
+    #[command(flatten)]
+    pub(crate) listing: Listing,
+}
+
+/// `mailusradm stats`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Stats {
+    /// Count what began within TIME, such as 24h or 6mo
+    #[arg(long, value_name = "TIME", value_parser = human::parse_span, default_value = "7d")]
+    pub(crate) since: u64,
+
+    /// What to count together
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = By::Day)]
+    pub(crate) by: By,
+
+    /// How many users each list of users has at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 10)]
+    pub(crate) top: usize,
+
+    /// How to write it [default: tables on a terminal, else tsv]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<StatsFormat>,
+
+    /// Write a page with charts to FILE
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "format")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+/// What `mailusradm stats` counts together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// The day
+    Day,
+    /// The hour of the day
+    Hour,
+    /// The user's name
+    User,
+    /// The client's address
+    Client,
+    /// The mechanism of the login
+    Mechanism,
+}
+
+/// How `mailusradm stats` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatsFormat {
+    /// With charts, for people
+    Table,
+    /// One JSON object
+    Json,
+    /// A line for each row, fields separated by tabs, no header
+    Tsv,
+    /// Totals since the history began, for node_exporter's textfile collector
+    Prometheus,
+}
+
+/// `mailusradm history`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct History {
+    /// The user
+    #[arg(value_name = "USER")]
+    pub(crate) user: String,
+
+    /// List what began within TIME, such as 24h or 6mo
+    #[arg(long, value_name = "TIME", value_parser = human::parse_span, default_value = "30d")]
+    pub(crate) since: u64,
 
     /// How to write it
     #[command(flatten)]
@@ -90,16 +164,21 @@ mod tests {
 
     #[test]
     fn verbs_and_options_are_read() {
-        let Verb::List(list) =
-            mailusradm("list ann --over 1M --columns user,octets --format tsv").unwrap().verb;
+        let verb = mailusradm("list ann --over 1M --columns user,octets --format tsv").unwrap().verb;
+        let Verb::List(list) = verb else { panic!("{verb:?}") };
         assert_eq!((list.users, list.over), (vec!["ann".to_owned()], Some(1 << 20)));
         assert_eq!(list.listing.columns, ["user", "octets"]);
         assert_eq!(list.listing.format, Some(Format::Tsv));
+        let verb = mailusradm("stats --since 24h --by client").unwrap().verb;
+        let Verb::Stats(stats) = verb else { panic!("{verb:?}") };
+        assert_eq!((stats.since, stats.by, stats.top), (86_400, By::Client, 10));
     }
 
     #[test]
     fn wrong_lines_are_usage_errors() {
-        for wrong in ["", "lists", "list --format xml", "list --columns"] {
+        for wrong in
+            ["", "lists", "list --format xml", "list --columns", "stats --html a --format json", "history"]
+        {
             assert_eq!(mailusradm(wrong).unwrap_err().status, 64, "{wrong}");
         }
     }

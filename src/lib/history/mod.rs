@@ -4,18 +4,17 @@
 //! fsync. `mailusradm` and the recorder move lines into `history.db` (`store.rs`), each once, whenever they are killed. Readers
 //! take the database and what is still in the log.
 
-#![allow(dead_code)] // mailusradm reads it.
-
 pub(crate) mod lines;
 pub(crate) mod record;
 mod schema;
 mod store;
+pub(crate) mod summary;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use record::{Entry, Refusal, Session};
-pub(crate) use store::{History, LastLogin, Moved, Place, move_log};
+pub(crate) use store::{History, LastLogin, Moved, Place, Totals, move_log};
 
 use crate::config::Config;
 use crate::error::Result;
@@ -25,6 +24,7 @@ use std::collections::HashMap;
 ///
 /// # Errors
 /// The history cannot be read.
+#[allow(dead_code)] // For lists of maildrops.
 pub(crate) fn last_logins(config: &Config) -> Result<HashMap<String, LastLogin>> {
     History::open(config)?.last_logins()
 }

@@ -7,7 +7,7 @@ mod moving;
 mod read;
 
 pub(crate) use moving::{Moved, move_log};
-pub(crate) use read::{History, LastLogin};
+pub(crate) use read::{History, LastLogin, Totals};
 
 use super::schema;
 use crate::error::{Error, Kind, Result};

@@ -1,11 +1,13 @@
 //! What people see of the administration programs: tables, prompts, and an output that outlives its reader.
 
+pub(crate) mod chart;
 pub(crate) mod human;
+pub(crate) mod page;
 mod prompt;
 mod table;
 
 pub(crate) use prompt::{Refusal, confirm, generate, new_secret, secret, secret_from};
-pub(crate) use table::{Column, Kind, Table};
+pub(crate) use table::{Column, Kind, Table, visible};
 
 use clap::ValueEnum;
 use std::io::{self, IsTerminal, Write};

@@ -167,7 +167,9 @@ impl Table {
 /// How wide a table is that nothing holds back.
 fn wide(table: &comfy_table::Table) -> u32 {
     let contents: u32 = table.column_max_content_widths().iter().map(|width| u32::from(*width)).sum();
-    contents + 2 * u32::try_from(table.column_max_content_widths().len()).unwrap_or(u32::MAX)
+    // A blank on each side of a column, and one between two.
+    let columns = u32::try_from(table.column_max_content_widths().len()).unwrap_or(u32::MAX);
+    contents + (3 * columns).saturating_sub(1)
 }
 
 /// The text with the line of its header once more, above its last line.
@@ -210,7 +212,7 @@ fn harmless(value: &Value) -> String {
 
 /// A text whose characters all stay where they are: those that control a terminal, or the order in which others are shown, or
 /// that nobody sees, are written as escapes.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let mut seen = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() || character == '\\' || is_invisible(character) {

@@ -1,6 +1,8 @@
 //! `mailusradm`: wiring. One file for each verb.
 
+mod history;
 mod list;
+mod stats;
 
 use super::outcome::{self, Failure, IO, NO_USER, Outcome, USAGE, hints_name};
 use crate::auth::{Account, roster};
@@ -32,6 +34,8 @@ fn run(options: Options) -> Outcome {
     let config = Config::load(options.config.as_deref())?;
     match options.verb {
         Verb::List(options) => list::run(&options, &config),
+        Verb::Stats(options) => stats::run(&options, &config),
+        Verb::History(options) => history::run(&options, &config),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::lines::{LOG, MOVING, each_line};
 use super::super::record::{Entry, Refusal, Session};
+use super::super::summary::Count;
 use super::{Place, fault, inspect};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -35,39 +36,6 @@ pub(crate) struct Totals {
     pub(crate) skipped: u64,
 }
 
-/// What sessions did together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Count {
-    /// How many there were.
-    pub(crate) sessions: u64,
-    /// How long they were.
-    pub(crate) seconds: u64,
-    /// Messages that were sent as a whole.
-    pub(crate) retrieved: u64,
-    /// Messages that were sent in part.
-    pub(crate) top: u64,
-    /// Octets that were sent.
-    pub(crate) octets: u64,
-    /// Messages that were deleted.
-    pub(crate) deleted: u64,
-    /// Their octets.
-    pub(crate) deleted_octets: u64,
-}
-
-impl Count {
-    /// Counts a session.
-    pub(crate) const fn add(&mut self, session: &Session) {
-        let report = &session.report;
-        self.sessions += 1;
-        self.seconds += session.seconds;
-        self.retrieved += report.retrieved as u64;
-        self.top += report.top as u64;
-        self.octets += report.octets;
-        self.deleted += report.deleted as u64;
-        self.deleted_octets += report.deleted_octets;
-    }
-}
-
 /// The history as it is now.
 pub(crate) struct History {
     /// None: no line was ever moved.
@@ -84,6 +52,10 @@ impl History {
     /// # Errors
     /// One of them cannot be read, or a newer program made the database.
     pub(crate) fn open(config: &Config) -> Result<Self> {
+        let database = config.state_dir.clone();
+        if !config.state_dir.exists() {
+            return Ok(Self { connection: None, database, rest: Vec::new(), skipped: 0 });
+        }
         let place = Place::open(&config.state_dir)?;
         let (mut rest, mut skipped) = (Vec::new(), 0);
         for name in [LOG, MOVING] {
@@ -222,6 +194,18 @@ impl History {
         })
     }
 
+    /// When the first session was that anything is known of.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub(crate) fn began(&self) -> Result<Option<i64>> {
+        let first = "SELECT min(first) FROM (SELECT min(start) AS first FROM session UNION ALL SELECT min(last) FROM login)";
+        let moved = self.read(|reader| {
+            reader.map_or(Ok(None), |transaction| transaction.query_row(first, [], |row| row.get(0)))
+        })?;
+        Ok(moved.into_iter().chain(self.rest.first().map(Entry::time)).min())
+    }
+
     /// Whether there is nothing at all.
     ///
     /// # Errors
@@ -301,6 +285,7 @@ fn add_totals(transaction: &Transaction<'_>, totals: &mut Totals) -> rusqlite::R
             octets: number(row, 7)?,
             deleted: number(row, 8)?,
             deleted_octets: number(row, 9)?,
+            refused: 0,
         };
         totals.sessions.insert((row.get(0)?, row.get(1)?, row.get(2)?), count);
     }

@@ -1,0 +1,132 @@
+//! The numbers as a page.
+
+use super::Stats;
+use super::tables::percent;
+use crate::history::LastLogin;
+use crate::history::summary::{By, Count};
+use crate::ui::human;
+use crate::ui::page::{Bar, Class, Page};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+impl Stats {
+    /// The whole page.
+    pub(super) fn page(&self, host: &str) -> String {
+        let minute = |time| self.zone.time(time).chars().take(16).collect::<String>().replacen('T', " ", 1);
+        let day = |time| self.zone.time(time).chars().take(10).collect::<String>();
+        let (summary, total) = (&self.summary, &self.summary.total);
+        let mut page = Page::new(
+            &format!("POP3 sessions on {host}"),
+            &format!("{} to {}", minute(self.since), minute(self.until)),
+        );
+        page.tiles(&[
+            (grouped(total.sessions), "sessions"),
+            (grouped(summary.users), "users"),
+            (grouped(total.refused), "logins refused"),
+            (human::octets(total.octets), "octets sent"),
+            (grouped(total.retrieved), "messages retrieved"),
+            (grouped(total.deleted), "messages deleted"),
+        ]);
+        let columns =
+            |by: By, word: &str, number: &dyn Fn(&Count) -> u64, shown: &dyn Fn(u64) -> String| -> Vec<Bar> {
+                let bar = |(name, count): (&str, Count)| {
+                    let value = number(&count);
+                    // Of a day month and day are enough on an axis; `7` is easier to take for an hour with its minutes.
+                    let short = if by == By::Day {
+                        name.get(5..).unwrap_or(name).to_owned()
+                    } else {
+                        format!("{name}:00")
+                    };
+                    let whole = if by == By::Day { name } else { &short };
+                    Bar { words: format!("{} {word} ({whole})", shown(value)), name: short, value }
+                };
+                summary.rows(by).into_iter().map(bar).collect()
+            };
+        let plain = |number: u64| grouped(number);
+        page.columns(
+            "Sessions by day",
+            &columns(By::Day, "sessions", &|count| count.sessions, &plain),
+            Class::Good,
+        );
+        page.halves(|page| {
+            let octets = columns(By::Day, "octets", &|count| count.octets, &human::octets);
+            page.columns("Octets sent by day", &octets, Class::Good);
+            let refused = columns(By::Day, "logins", &|count| count.refused, &plain);
+            page.columns("Refused logins by day", &refused, Class::Bad);
+            let hours = columns(By::Hour, "sessions", &|count| count.sessions, &plain);
+            page.columns("Sessions by hour of the day", &hours, Class::Good);
+            let deleted = columns(By::Day, "messages", &|count| count.deleted, &plain);
+            page.columns("Messages deleted by day", &deleted, Class::Good);
+            page.bars("How sessions ended", &shares(&summary.ends), Class::Good);
+            page.bars("TLS", &shares(&summary.tls), Class::Good);
+            let mechanisms: BTreeMap<&str, u64> =
+                summary.rows(By::Mechanism).into_iter().map(|(name, count)| (name, count.sessions)).collect();
+            page.bars("Mechanisms", &shares(&mechanisms), Class::Good);
+            page.bars("Why logins were refused", &shares(&summary.reasons), Class::Bad);
+            page.bars(
+                "Most octets retrieved",
+                &named(&summary.talkers(self.top), |count| count.octets, human::octets),
+                Class::Good,
+            );
+            let mut clients = summary.rows(By::Client);
+            clients.sort_by_key(|(_, count)| std::cmp::Reverse(count.refused));
+            clients.retain(|(_, count)| count.refused > 0);
+            clients.truncate(self.top);
+            page.bars(
+                "Clients with most refused logins",
+                &named(&clients, |count| count.refused, grouped),
+                Class::Bad,
+            );
+        });
+        let logins = |rows: Vec<(&str, &LastLogin)>| -> Vec<Vec<String>> {
+            let row = |(user, login): (&str, &LastLogin)| {
+                vec![
+                    user.to_owned(),
+                    grouped(u64::from(login.left)),
+                    human::octets(login.left_octets),
+                    day(login.time),
+                ]
+            };
+            rows.into_iter().map(row).collect()
+        };
+        let titles = ["user", "#messages", "#octets", "#last login"];
+        page.table("Most left on the server", &titles, &logins(self.hoarders()));
+        page.table("No login for six months", &titles, &logins(self.absent()));
+        page.finish(&format!(
+            "mailusradm stats, poptools {}, {}",
+            env!("CARGO_PKG_VERSION"),
+            self.zone.time(self.until)
+        ))
+    }
+}
+
+/// The most first, with their shares.
+fn shares<K: Display>(counts: &BTreeMap<K, u64>) -> Vec<Bar> {
+    let all: u64 = counts.values().sum();
+    let mut bars: Vec<Bar> = counts
+        .iter()
+        .map(|(name, count)| Bar {
+            name: name.to_string(),
+            value: *count,
+            words: format!("{} ({})", grouped(*count), percent(*count, all)),
+        })
+        .collect();
+    bars.sort_by_key(|bar| std::cmp::Reverse(bar.value));
+    bars
+}
+
+fn named(rows: &[(&str, Count)], number: fn(&Count) -> u64, shown: fn(u64) -> String) -> Vec<Bar> {
+    let bar = |(name, count): &(&str, Count)| {
+        let value = number(count);
+        Bar { name: (*name).to_owned(), value, words: shown(value) }
+    };
+    rows.iter().map(bar).collect()
+}
+
+/// A number with a thin space between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join("\u{202f}")
+}
