@@ -13,7 +13,6 @@ impl Stats {
     /// The whole page.
     pub(super) fn page(&self, host: &str) -> String {
         let minute = |time| self.zone.time(time).chars().take(16).collect::<String>().replacen('T', " ", 1);
-        let day = |time| self.zone.time(time).chars().take(10).collect::<String>();
         let (summary, total) = (&self.summary, &self.summary.total);
         let mut page = Page::new(
             &format!("POP3 sessions on {host}"),
@@ -27,78 +26,74 @@ impl Stats {
             (grouped(total.retrieved), "messages retrieved"),
             (grouped(total.deleted), "messages deleted"),
         ]);
-        let columns =
-            |by: By, word: &str, number: &dyn Fn(&Count) -> u64, shown: &dyn Fn(u64) -> String| -> Vec<Bar> {
-                let bar = |(name, count): (&str, Count)| {
-                    let value = number(&count);
-                    // Of a day month and day are enough on an axis; `7` is easier to take for an hour with its minutes.
-                    let short = if by == By::Day {
-                        name.get(5..).unwrap_or(name).to_owned()
-                    } else {
-                        format!("{name}:00")
-                    };
-                    let whole = if by == By::Day { name } else { &short };
-                    Bar { words: format!("{} {word} ({whole})", shown(value)), name: short, value }
-                };
-                summary.rows(by).into_iter().map(bar).collect()
-            };
-        let plain = |number: u64| grouped(number);
-        page.columns(
-            "Sessions by day",
-            &columns(By::Day, "sessions", &|count| count.sessions, &plain),
-            Class::Good,
-        );
+        let sessions = self.columns(By::Day, "sessions", |count| count.sessions, grouped);
+        page.columns("Sessions by day", &sessions, Class::Good);
         page.halves(|page| {
-            let octets = columns(By::Day, "octets", &|count| count.octets, &human::octets);
-            page.columns("Octets sent by day", &octets, Class::Good);
-            let refused = columns(By::Day, "logins", &|count| count.refused, &plain);
-            page.columns("Refused logins by day", &refused, Class::Bad);
-            let hours = columns(By::Hour, "sessions", &|count| count.sessions, &plain);
-            page.columns("Sessions by hour of the day", &hours, Class::Good);
-            let deleted = columns(By::Day, "messages", &|count| count.deleted, &plain);
-            page.columns("Messages deleted by day", &deleted, Class::Good);
-            page.bars("How sessions ended", &shares(&summary.ends), Class::Good);
-            page.bars("TLS", &shares(&summary.tls), Class::Good);
-            let mechanisms: BTreeMap<&str, u64> =
-                summary.rows(By::Mechanism).into_iter().map(|(name, count)| (name, count.sessions)).collect();
-            page.bars("Mechanisms", &shares(&mechanisms), Class::Good);
-            page.bars("Why logins were refused", &shares(&summary.reasons), Class::Bad);
-            page.bars(
-                "Most octets retrieved",
-                &named(&summary.talkers(self.top), |count| count.octets, human::octets),
-                Class::Good,
-            );
-            let mut clients = summary.rows(By::Client);
-            clients.sort_by_key(|(_, count)| std::cmp::Reverse(count.refused));
-            clients.retain(|(_, count)| count.refused > 0);
-            clients.truncate(self.top);
-            page.bars(
-                "Clients with most refused logins",
-                &named(&clients, |count| count.refused, grouped),
-                Class::Bad,
-            );
+            self.times(page);
+            self.kinds(page);
         });
-        let logins = |rows: Vec<(&str, &LastLogin)>| -> Vec<Vec<String>> {
-            let row = |(user, login): (&str, &LastLogin)| {
-                vec![
-                    user.to_owned(),
-                    grouped(u64::from(login.left)),
-                    human::octets(login.left_octets),
-                    day(login.time),
-                ]
+        page.table("Most left on the server", &LOGIN, &self.logins(self.hoarders()));
+        page.table("No login for six months", &LOGIN, &self.logins(self.absent()));
+        let version = env!("CARGO_PKG_VERSION");
+        page.finish(&format!("mailusradm stats, poptools {version}, {}", self.zone.time(self.until)))
+    }
+
+    /// When it was.
+    fn times(&self, page: &mut Page) {
+        let octets = self.columns(By::Day, "octets", |count| count.octets, human::octets);
+        page.columns("Octets sent by day", &octets, Class::Good);
+        let refused = self.columns(By::Day, "logins", |count| count.refused, grouped);
+        page.columns("Refused logins by day", &refused, Class::Bad);
+        let hours = self.columns(By::Hour, "sessions", |count| count.sessions, grouped);
+        page.columns("Sessions by hour of the day", &hours, Class::Good);
+        let deleted = self.columns(By::Day, "messages", |count| count.deleted, grouped);
+        page.columns("Messages deleted by day", &deleted, Class::Good);
+    }
+
+    /// What it was, and whose.
+    fn kinds(&self, page: &mut Page) {
+        let summary = &self.summary;
+        page.bars("How sessions ended", &shares(&summary.ends), Class::Good);
+        page.bars("TLS", &shares(&summary.tls), Class::Good);
+        let mechanisms: BTreeMap<&str, u64> =
+            summary.rows(By::Mechanism).into_iter().map(|(name, count)| (name, count.sessions)).collect();
+        page.bars("Mechanisms", &shares(&mechanisms), Class::Good);
+        page.bars("Why logins were refused", &shares(&summary.reasons), Class::Bad);
+        let talkers = named(&summary.talkers(self.top), |count| count.octets, human::octets);
+        page.bars("Most octets retrieved", &talkers, Class::Good);
+        let mut clients = summary.rows(By::Client);
+        clients.sort_by_key(|(_, count)| std::cmp::Reverse(count.refused));
+        clients.retain(|(_, count)| count.refused > 0);
+        clients.truncate(self.top);
+        let clients = named(&clients, |count| count.refused, grouped);
+        page.bars("Clients with most refused logins", &clients, Class::Bad);
+    }
+
+    fn columns(&self, by: By, word: &str, number: fn(&Count) -> u64, shown: fn(u64) -> String) -> Vec<Bar> {
+        let bar = |(name, count): (&str, Count)| {
+            let value = number(&count);
+            // On an axis the year is too much, and an hour is told by its minutes.
+            let (short, whole) = match by {
+                By::Day => (name.get(5..).unwrap_or(name).to_owned(), name.to_owned()),
+                _ => (format!("{name}:00"), format!("{name}:00")),
             };
-            rows.into_iter().map(row).collect()
+            Bar { words: format!("{} {word} ({whole})", shown(value)), name: short, value }
         };
-        let titles = ["user", "#messages", "#octets", "#last login"];
-        page.table("Most left on the server", &titles, &logins(self.hoarders()));
-        page.table("No login for six months", &titles, &logins(self.absent()));
-        page.finish(&format!(
-            "mailusradm stats, poptools {}, {}",
-            env!("CARGO_PKG_VERSION"),
-            self.zone.time(self.until)
-        ))
+        self.summary.rows(by).into_iter().map(bar).collect()
+    }
+
+    fn logins(&self, rows: Vec<(&str, &LastLogin)>) -> Vec<Vec<String>> {
+        let day = |time| self.zone.time(time).chars().take(10).collect::<String>();
+        let row = |(user, login): (&str, &LastLogin)| {
+            let (left, octets) = (grouped(u64::from(login.left)), human::octets(login.left_octets));
+            vec![user.to_owned(), left, octets, day(login.time)]
+        };
+        rows.into_iter().map(row).collect()
     }
 }
+
+/// The columns of tables of last logins.
+const LOGIN: [&str; 4] = ["user", "#messages", "#octets", "#last login"];
 
 /// The most first, with their shares.
 fn shares<K: Display>(counts: &BTreeMap<K, u64>) -> Vec<Bar> {

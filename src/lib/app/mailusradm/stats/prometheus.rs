@@ -5,8 +5,11 @@ use crate::history::Totals;
 use crate::history::summary::Count;
 use std::fmt::Write as _;
 
+/// A metric of sessions: its name, its help, its number.
+type Metric = (&'static str, &'static str, fn(&Count) -> u64);
+
 /// What is counted of sessions, each with the labels mechanism, tls and end.
-const OF_SESSIONS: [(&str, &str, fn(&Count) -> u64); 7] = [
+const OF_SESSIONS: [Metric; 7] = [
     ("poptools_sessions_total", "Sessions that have ended.", |count| count.sessions),
     ("poptools_session_seconds_total", "How long they were together.", |count| count.seconds),
     ("poptools_messages_retrieved_total", "Messages sent as a whole.", |count| count.retrieved),
