@@ -308,8 +308,8 @@ _mailusradm_or_users() {
     done
     _mailusradm "$@"
     case "$2,$3,$verb" in
-        -*,*,* | *,--columns,* | *,--config,* | *,--format,* | *,--idle,* | *,--over,*) ;;
-        *,*,list) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
+        -*,*,* | *,--by,* | *,--columns,* | *,--config,* | *,--format,* | *,--html,* | *,--idle,* | *,--over,* | *,--since,* | *,--top,*) ;;
+        *,*,list | *,*,history) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u)" -- "$2")) ;;
     esac
 }

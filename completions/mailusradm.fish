@@ -28,6 +28,8 @@ complete -c mailusradm -n "__fish_mailusradm_needs_command" -l config -d 'Read F
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -s h -l help -d 'Print help'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -s V -l version -d 'Print version'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l over -d 'Maildrops of more octets than SIZE alone, such as 100M' -r
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l idle -d 'Maildrops that nothing happened to for TIME alone, such as 6mo' -r
@@ -37,12 +39,35 @@ tsv\t'A line for each row, fields separated by tabs, no header'"
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l columns -d 'The columns, in this order, separated by commas [default: all that fit]' -r
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l since -d 'Count what began within TIME, such as 24h or 6mo' -r
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l by -d 'What to count together' -r -f -a "day\t'The day'
+hour\t'The hour of the day'
+user\t'The user\'s name'
+client\t'The client\'s address'
+mechanism\t'The mechanism of the login'"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l top -d 'How many users each list of users has at most' -r
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l format -d 'How to write it [default: tables on a terminal, else tsv]' -r -f -a "table\t'With charts, for people'
+json\t'One JSON object'
+tsv\t'A line for each row, fields separated by tabs, no header'
+prometheus\t'Totals since the history began, for node_exporter\'s textfile collector'"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l html -d 'Write a page with charts to FILE' -r -F
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand history" -l since -d 'List what began within TIME, such as 24h or 6mo' -r
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand history" -l format -d 'How to write it [default: a table on a terminal, else tsv]' -r -f -a "table\t'With a header and lines, for people'
+json\t'A JSON array with an object for each row'
+tsv\t'A line for each row, fields separated by tabs, no header'"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand history" -l columns -d 'The columns, in this order, separated by commas [default: all that fit]' -r
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand history" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history help" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history help" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 
 # Names of users, for the verbs that take them.
 function __fish_mailusradm_users
     sh -c "{ getent passwd | awk -F: '\$3 >= 1000 && \$3 < 65000 { print \$1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u"
 end
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -f -a "(__fish_mailusradm_users)"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list history" -f -a "(__fish_mailusradm_users)"
