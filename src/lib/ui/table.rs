@@ -129,12 +129,13 @@ impl Table {
         if wide(&table) > u32::from(width) {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
-        for (column, at) in table.column_iter_mut().zip(&shown) {
+        let contents = table.column_max_content_widths();
+        for ((column, at), content) in table.column_iter_mut().zip(&shown).zip(contents) {
             // Numbers and times are never broken: words are.
             if self.columns[*at].kind != Kind::Text {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             } else if *at == 0 {
-                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(12)));
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(content.min(12))));
             }
         }
         let text = table.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>();

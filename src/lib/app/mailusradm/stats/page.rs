@@ -47,7 +47,7 @@ impl Stats {
         let hours = self.columns(By::Hour, "sessions", |count| count.sessions, grouped);
         page.columns("Sessions by hour of the day", &hours, Class::Good);
         let deleted = self.columns(By::Day, "messages", |count| count.deleted, grouped);
-        page.columns("Messages deleted by day", &deleted, Class::Good);
+        page.columns("Deletions by day", &deleted, Class::Good);
     }
 
     /// What it was, and whose.
