@@ -94,6 +94,43 @@ fn a_history_that_cannot_be_written_stops_nobody_and_is_logged_once() {
     });
 }
 
+/// A full disk: mail is served, deletions of mail elsewhere are done, and the log says once what is lost; what comes later is whole.
+#[test]
+fn a_full_disk_costs_lines_and_nothing_else() {
+    isolated(|| {
+        let world = World::setup().config("[auth]\nfailure_delay = 0").start();
+        visit(&world);
+        lines(2);
+        let mut mounts = common::machine::Mounts::default();
+        mounts.empty(Path::new(STATE), "mode=711,size=64k");
+        visit(&world);
+        let whole = lines(2);
+        // All room that is left goes to another file; the rest of a page of the log is room for half a line yet.
+        let log_file = format!("{STATE}/history.log");
+        fs::write(&log_file, whole.clone() + &"x".repeat(4096 - whole.len() - 61) + "\n").unwrap();
+        let filler = format!("{STATE}/filler");
+        let mut file = fs::File::create(&filler).unwrap();
+        while std::io::Write::write(&mut file, &[0; 4096]).is_ok_and(|octets| octets > 0) {}
+        visit(&world);
+        assert_eq!(mail::mbox(&mail::messages(1)), world.stored("ann"), "the session did what it was for");
+        let told =
+            |line: &String| line.contains("cannot write") && line.contains("the history lacks sessions");
+        eventually("the log says that lines are lost", || world.log_lines().iter().any(told).then_some(()));
+        assert_eq!(world.log_lines().iter().filter(|line| told(line)).count(), 1, "of two lines, once");
+        assert!(!log().ends_with('\n'), "half a line");
+        drop(file);
+        fs::remove_file(&filler).unwrap();
+        visit(&world);
+        let after = lines(6);
+        let last: Vec<&str> = after.lines().rev().take(3).collect();
+        assert!(last[0].starts_with("1 session ") && last[1].starts_with("1 refused "), "{last:#?}");
+        assert!(
+            last[2].starts_with("1 refused ") && !last[2].contains(" sum="),
+            "the torn one has a line of its own: {last:#?}"
+        );
+    });
+}
+
 #[test]
 fn the_recorder_is_nobody_who_owns_roots_files_in_one_directory() {
     // It waits for somebody else who works with the database, so that it can be looked at.

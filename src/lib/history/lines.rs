@@ -61,9 +61,12 @@ fn write(mut file: &File, size: u64, line: &str) -> io::Result<u64> {
         file::read_at(file, &mut last, size - 1)?;
     }
     let line = if last == [b'\n'] { line.to_owned() } else { format!("\n{line}") };
-    // Fewer octets are written only where no more fit.
     let written = file.write(line.as_bytes())?;
-    if written < line.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(size + written as u64) }
+    if written < line.len() {
+        // No more fits, and the rest is told why.
+        file.write_all(&line.as_bytes()[written..])?;
+    }
+    Ok(size + line.len() as u64)
 }
 
 /// Whether there are lines that could be moved.

@@ -7,11 +7,12 @@
 
 use super::notice::Notice;
 use super::role::Surroundings;
+use crate::config::Config;
 use crate::error::Result;
 use crate::history::{self, Moved, Place};
 use crate::sys::privileges::{self, Ids};
 use crate::sys::process::{Limits, end_first_when_out_of_memory};
-use crate::sys::sandbox::{Calls, Fence, inside};
+use crate::sys::sandbox::{Calls, Fence, Missing, inside};
 
 /// What this role may ask of the kernel.
 const CALLS: &[Calls] =
@@ -35,15 +36,22 @@ pub(crate) fn run(ids: Option<&Ids>, surroundings: &Surroundings<'_>) -> u8 {
 }
 
 fn record(ids: Option<&Ids>, surroundings: &Surroundings<'_>) -> Result<Moved> {
-    let config = surroundings.config;
+    let (place, missing) = enter(ids, surroundings.config, surroundings.require_sandbox())?;
+    surroundings.warn_of_missing(&missing);
+    history::move_log(&place, surroundings.config)
+}
+
+/// Gives up everything that the role does not need; the state directory is left, and what the kernel could not give is told.
+///
+/// # Errors
+/// There is no state directory, or the system refuses.
+pub(super) fn enter(ids: Option<&Ids>, config: &Config, require: bool) -> Result<(Place, Missing)> {
     let place = Place::open(&config.state_dir)?;
     match ids {
         Some(ids) => privileges::become_but_for_files(ids)?,
         None => privileges::become_for_good(&privileges::own())?,
     }
     LIMITS.apply()?;
-    let directories = inside(place.directory());
-    let fence = Fence { calls: CALLS, directories: &directories, require: surroundings.require_sandbox() };
-    surroundings.warn_of_missing(&fence.close()?);
-    history::move_log(&place, config)
+    let missing = Fence { calls: CALLS, directories: &inside(place.directory()), require }.close()?;
+    Ok((place, missing))
 }

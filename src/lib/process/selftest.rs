@@ -7,7 +7,7 @@ use super::login::Cell;
 use super::message::{Mechanism, Message};
 use super::monitor::become_child;
 use super::notice::{Admitted, Notice};
-use super::{inetd, places, sendmail, spool, vault, verifier};
+use super::{inetd, places, recorder, sendmail, spool, vault, verifier};
 use crate::auth::Account;
 use crate::config::{Config, Format};
 use crate::error::{Error, Kind, Result};
@@ -32,10 +32,11 @@ pub(crate) enum Role {
     Session,
     Helper,
     Sendmail,
+    Recorder,
 }
 
 impl Role {
-    const ALL: [Self; 4] = [Self::Login, Self::Session, Self::Helper, Self::Sendmail];
+    const ALL: [Self; 5] = [Self::Login, Self::Session, Self::Helper, Self::Sendmail, Self::Recorder];
 
     /// Its name.
     pub(crate) const fn name(self) -> &'static str {
@@ -44,6 +45,7 @@ impl Role {
             Self::Session => "session",
             Self::Helper => "spool helper",
             Self::Sendmail => "sendmail",
+            Self::Recorder => "recorder",
         }
     }
 
@@ -59,7 +61,7 @@ impl Role {
             Self::Helper if alone => {
                 Attempt::ALL.iter().copied().filter(|one| *one != Attempt::ReadNeighbour).collect()
             }
-            Self::Login | Self::Session | Self::Helper => Attempt::ALL.to_vec(),
+            Self::Login | Self::Session | Self::Helper | Self::Recorder => Attempt::ALL.to_vec(),
         }
     }
 }
@@ -212,6 +214,10 @@ impl Stage {
             Role::Helper => {
                 let (local, missing) = spool::enter(&self.admitted(), &self.config)?;
                 (missing, Box::new(local))
+            }
+            Role::Recorder => {
+                let (place, missing) = recorder::enter(self.cell.ids.as_ref(), &self.config, false)?;
+                (missing, Box::new(place))
             }
             Role::Sendmail => (sendmail::enter(&self.admitted()).map(|()| Missing::default())?, Box::new(())),
         })
