@@ -31,12 +31,18 @@ const LONGEST: u64 = 16 * 1024;
 /// # Errors
 /// It cannot be opened, or not written as a whole: then the history lacks the line.
 pub(crate) fn append(directory: &Path, entry: &Entry) -> Result<u64> {
+    append_between(directory, entry, || {})
+}
+
+/// The same, where something happens between the opening of the file and the lock.
+pub(super) fn append_between(directory: &Path, entry: &Entry, mut between: impl FnMut()) -> Result<u64> {
     let path = directory.join(LOG);
     let shown = &path.display();
     let failed = |what: &'static str| move |cause| Error::io(format!("cannot {what} {shown}"), cause);
     let above = Directory::open(directory).map_err(failed("open"))?;
     for _ in 0..TRIES {
         let file = above.open_to_append(LOG, 0o600).map_err(failed("open"))?;
+        between();
         match file.try_lock_shared() {
             Ok(()) => {}
             // About to be removed: it has another name already.

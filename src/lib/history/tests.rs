@@ -140,6 +140,57 @@ fn writers_movers_and_readers_do_not_wait_and_lose_nothing() {
     assert_eq!((totals.skipped, totals.sessions.values().map(|count| count.sessions).sum()), (0, 3 * EACH));
 }
 
+/// Between opening a file and writing to it, it may be renamed, locked or removed: the line goes to one that somebody will read.
+#[test]
+fn a_line_goes_to_a_file_that_somebody_will_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let (log, moving) = (folder.path().join(LOG), folder.path().join(MOVING));
+    append(folder.path(), &session(1, NOON, "ann")).unwrap();
+    let mut once = true;
+    lines::append_between(folder.path(), &session(2, NOON, "ann"), || {
+        if std::mem::take(&mut once) {
+            assert_eq!(moved(&config).entries, 1, "moved and removed");
+        }
+    })
+    .unwrap();
+    assert_eq!((all(&config).len(), log.exists()), (2, true));
+    // Now it is renamed, and about to be removed.
+    let mut held = None;
+    lines::append_between(folder.path(), &session(3, NOON, "ann"), || {
+        if held.is_none() {
+            fs::rename(&log, &moving).unwrap();
+            let file = fs::File::open(&moving).unwrap();
+            file.lock().unwrap();
+            held = Some(file);
+        }
+    })
+    .unwrap();
+    assert!(fs::read_to_string(&log).unwrap().contains("000003"), "to the new one");
+    drop(held);
+    assert_eq!(moved(&config).entries, 2);
+    assert_eq!(all(&config).len(), 3);
+}
+
+/// Who is about to write holds a lock: the file stays until that is done, and its lines are not counted twice.
+#[test]
+fn a_file_that_somebody_writes_to_is_not_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    append(folder.path(), &session(1, NOON, "ann")).unwrap();
+    let mut writer = fs::OpenOptions::new().append(true).open(folder.path().join(LOG)).unwrap();
+    writer.lock_shared().unwrap();
+    assert_eq!(moved(&config), Moved { entries: 1, skipped: 0 });
+    assert!(folder.path().join(MOVING).exists(), "it stays");
+    append(folder.path(), &session(2, NOON, "ann")).unwrap();
+    std::io::Write::write_all(&mut writer, session(3, NOON, "ann").to_line().as_bytes()).unwrap();
+    assert_eq!(all(&config).len(), 3);
+    drop(writer);
+    assert_eq!(moved(&config), Moved { entries: 2, skipped: 0 });
+    assert_eq!(all(&config).len(), 3);
+    assert!(!folder.path().join(MOVING).exists() && !folder.path().join(LOG).exists());
+}
+
 #[test]
 fn what_is_torn_or_foreign_is_counted_and_takes_nothing_along() {
     let folder = tempfile::tempdir().unwrap();
