@@ -16,6 +16,9 @@ _mailusradm() {
             ",$1")
                 cmd="mailusradm"
                 ;;
+            mailusradm,convert)
+                cmd="mailusradm__subcmd__convert"
+                ;;
             mailusradm,help)
                 cmd="mailusradm__subcmd__help"
                 ;;
@@ -27,6 +30,9 @@ _mailusradm() {
                 ;;
             mailusradm,stats)
                 cmd="mailusradm__subcmd__stats"
+                ;;
+            mailusradm__subcmd__help,convert)
+                cmd="mailusradm__subcmd__help__subcmd__convert"
                 ;;
             mailusradm__subcmd__help,help)
                 cmd="mailusradm__subcmd__help__subcmd__help"
@@ -47,7 +53,7 @@ _mailusradm() {
 
     case "${cmd}" in
         mailusradm)
-            opts="-h -V --config --help --version list stats history help"
+            opts="-h -V --config --help --version list stats history convert help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -75,9 +81,56 @@ _mailusradm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        mailusradm__subcmd__help)
-            opts="list stats history help"
+        mailusradm__subcmd__convert)
+            opts="-h --to --remove-old --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -W "mbox maildir" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailusradm__subcmd__help)
+            opts="list stats history convert help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailusradm__subcmd__help__subcmd__convert)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -308,8 +361,8 @@ _mailusradm_or_users() {
     done
     _mailusradm "$@"
     case "$2,$3,$verb" in
-        -*,*,* | *,--by,* | *,--columns,* | *,--config,* | *,--format,* | *,--html,* | *,--idle,* | *,--over,* | *,--since,* | *,--top,*) ;;
-        *,*,list | *,*,history) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
+        -*,*,* | *,--by,* | *,--columns,* | *,--config,* | *,--format,* | *,--html,* | *,--idle,* | *,--over,* | *,--since,* | *,--to,* | *,--top,*) ;;
+        *,*,list | *,*,history | *,*,convert) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u)" -- "$2")) ;;
     esac
 }

@@ -30,6 +30,9 @@ pub(crate) enum Verb {
 
     /// List a user's sessions that have ended, and refused logins
     History(History),
+
+    /// Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay
+    Convert(Convert),
 }
 
 /// How a list is written; flattened into the verbs that list something.
@@ -42,6 +45,31 @@ pub(crate) struct Listing {
     /// The columns, in this order, separated by commas [default: all that fit]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) columns: Vec<String>,
+}
+
+/// `mailusradm convert`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Convert {
+    /// The users
+    #[arg(value_name = "USER", required = true)]
+    pub(crate) users: Vec<String>,
+
+    /// The new format
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) to: To,
+
+    /// Remove the old maildrop, and one that an earlier conversion has kept
+    #[arg(long)]
+    pub(crate) remove_old: bool,
+}
+
+/// A format of maildrops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum To {
+    /// One file with all messages
+    Mbox,
+    /// A directory with a file for each message
+    Maildir,
 }
 
 /// `mailusradm list`

@@ -1,7 +1,9 @@
 //! Maildrops: one trait, the formats behind it.
 
+pub(crate) mod convert;
+pub(crate) mod flags;
 pub(crate) mod index;
-mod maildir;
+pub(crate) mod maildir;
 pub(crate) mod mbox;
 #[cfg(test)]
 mod model;
@@ -18,6 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 pub(crate) use crate::session::Bitmap;
+pub(crate) use uidl::twins::Imported;
 
 /// A unique identifier as UIDL shows it (RFC 1939, section 7): 1 to 70 characters from `!` to `~`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +68,12 @@ pub(crate) trait Maildrop {
     /// Nothing was changed, and the error says why. Or the change was made and could not be made durable: then its words
     /// for the client say that the messages may be deleted already.
     fn commit(&mut self, deleted: &Bitmap, retrieved: &Bitmap) -> Result<()>;
+
+    /// Unique ids that stand in the place of those that [`Maildrop::entries`] gives.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn imported(&self) -> Result<Imported>;
 
     /// Takes what the administrator should know since the last call: one line each, for the log alone.
     fn take_notes(&mut self) -> Vec<String> {

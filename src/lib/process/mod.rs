@@ -11,6 +11,7 @@ pub(crate) mod login;
 mod message;
 mod monitor;
 mod notice;
+pub(crate) mod overhaul;
 pub(crate) mod places;
 mod recorder;
 mod relays;

@@ -8,7 +8,7 @@
 mod lists;
 mod presence;
 
-use self::lists::Listing;
+use self::lists::Kind;
 use self::presence::Presence;
 use super::notice::Notice;
 use super::role::{Surroundings, describe, describe_reply};
@@ -161,8 +161,8 @@ impl Session<'_> {
                 self.say(&reply);
                 listing::write_lines(&lines, self.output.buffer());
             }
-            Effect::List(scope) => self.list(&scope, Listing::Octets)?,
-            Effect::Uidl(scope) => self.list(&scope, Listing::Uidl)?,
+            Effect::List(scope) => self.list(&scope, Kind::Octets)?,
+            Effect::Uidl(scope) => self.list(&scope, Kind::Uidl)?,
             Effect::Header { field, scope } => self.list_header(&field, &scope)?,
             Effect::Retrieve { message, lines } => self.retrieve(message, lines)?,
             Effect::Delete(message) => {

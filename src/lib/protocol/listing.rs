@@ -18,6 +18,13 @@ pub fn write_uidl_line(message: MsgNo, hash: u128, twin: u32, out: &mut Vec<u8>)
     out.extend_from_slice(b"\r\n");
 }
 
+/// The same with an identifier that another server gave.
+pub fn write_imported_line(message: MsgNo, id: &[u8], out: &mut Vec<u8>) {
+    append(out, format_args!("{} ", message.get()));
+    out.extend_from_slice(id);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Appends a unique identifier: 32 hexadecimal digits, and `-N` for the second and later of several equal
 /// messages. At most 43 of the 70 characters of RFC 1939, section 7.
 pub fn write_uidl(hash: u128, twin: u32, out: &mut Vec<u8>) {

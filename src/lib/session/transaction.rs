@@ -156,6 +156,11 @@ impl Transaction {
         Reply::ok(format!("{} {}", message.get(), String::from_utf8_lossy(&identifier)))
     }
 
+    /// The same with an identifier that another server gave.
+    pub fn uidl_imported(&self, message: MsgNo, id: &[u8]) -> Reply {
+        Reply::ok(format!("{} {}", message.get(), String::from_utf8_lossy(id)))
+    }
+
     /// What stands before the lines of UIDL.
     pub fn uidl_all(&self) -> Reply {
         Reply::ok("Unique identifiers follow.")

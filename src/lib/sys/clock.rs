@@ -25,6 +25,12 @@ pub(crate) fn wall_seconds() -> i64 {
     i64::try_from(wall().as_secs()).unwrap_or(i64::MAX)
 }
 
+/// A moment in seconds since 1970 as asctime(3) writes it, in UTC: `Sat Jan  3 01:05:34 2026`.
+pub(crate) fn asctime(seconds: i64) -> String {
+    let moment = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+    moment.to_zoned(TimeZone::UTC).strftime("%a %b %e %H:%M:%S %Y").to_string()
+}
+
 /// Waits; the calling process does nothing else meanwhile.
 pub(crate) fn wait(time: Duration) {
     std::thread::sleep(time);

@@ -172,6 +172,14 @@ impl Directory {
         }
     }
 
+    /// Lets two names in the directory change places, in one step.
+    ///
+    /// # Errors
+    /// The system's: EINVAL where the file system cannot.
+    pub(crate) fn exchange(&self, one: &str, other: &str) -> io::Result<()> {
+        Ok(renameat2(self, one, self, other, RenameFlags::RENAME_EXCHANGE)?)
+    }
+
     /// Removes the name, an empty directory's too; true when there was one.
     ///
     /// # Errors

@@ -1,14 +1,15 @@
 //! `mailusradm`: wiring. One file for each verb.
 
+mod convert;
 mod history;
 mod list;
 mod stats;
 
-use super::outcome::{self, Failure, IO, NO_USER, Outcome, USAGE, hints_name};
+use super::outcome::{self, Failure, IO, NO_PERMISSION, NO_USER, Outcome, USAGE, hints_name};
 use crate::auth::{Account, roster};
 use crate::cli::mailusradm::{Listing, Options, Verb};
 use crate::config::Config;
-use crate::sys::process;
+use crate::sys::{privileges, process};
 use crate::ui::{self, Format, Table};
 use std::process::ExitCode;
 
@@ -36,6 +37,7 @@ fn run(options: Options) -> Outcome {
         Verb::List(options) => list::run(&options, &config),
         Verb::Stats(options) => stats::run(&options, &config),
         Verb::History(options) => history::run(&options, &config),
+        Verb::Convert(options) => convert::run(&options, &config),
     }
 }
 
@@ -50,6 +52,14 @@ fn account(config: &Config, name: &str) -> Result<Account, Failure> {
         let text = format!("there is no user {name} who may have a maildrop; mailusradm list shows who has");
         Failure::new(NO_USER, text)
     })
+}
+
+/// The same account, if whoever runs this may change its maildrop: root, and where all is one user's, that user.
+fn may_change(account: Account) -> Result<Account, Failure> {
+    if privileges::is_root() || account.uid == privileges::own().uid {
+        return Ok(account);
+    }
+    Err(Failure::new(NO_PERMISSION, format!("only root may change the maildrop of {}", account.name)))
 }
 
 /// Writes a list as its options say.

@@ -5,17 +5,19 @@
 //! an unchanged Maildir reads the index's header. `tmp`, subfolders (`.Sent`) and names with a dot in front are other
 //! programs' business.
 
+pub(crate) mod build;
 mod listing;
 mod measure;
 mod name;
 mod numbering;
 pub(crate) mod open;
+pub(crate) mod pieces;
 mod refresh;
 mod update;
 
 use super::index::{self, Index, Layout, Record};
 use super::uidl::twins::{Naming, Twins};
-use super::{Bitmap, Entry, Maildrop};
+use super::{Bitmap, Entry, Imported, Maildrop};
 use crate::error::{Error, Kind, Result};
 use crate::protocol::MsgNo;
 use crate::sys::directory::Directory;
@@ -60,9 +62,19 @@ impl Maildir {
     ///
     /// # Errors
     /// A directory or a message cannot be read.
-    pub(crate) fn open(mut folders: Folders, path: &Path, uid: u32, state: Directory) -> Result<Self> {
+    pub(crate) fn open(folders: Folders, path: &Path, uid: u32, state: Directory) -> Result<Self> {
+        let mut maildir = Self::without_index(folders, path, uid, state);
+        let seen = maildir.folders.identities().map_err(|error| maildir.failed("look at", error))?;
+        match Index::load_as(&maildir.state, Layout::Maildir) {
+            Some(index) if (index.header().identity, index.header().second) == seen => maildir.index = index,
+            index => maildir.look_through(index)?,
+        }
+        Ok(maildir)
+    }
+
+    fn without_index(mut folders: Folders, path: &Path, uid: u32, state: Directory) -> Self {
         let notes = std::mem::take(&mut folders.notes);
-        let mut maildir = Self {
+        Self {
             folders,
             path: path.to_owned(),
             state,
@@ -73,13 +85,7 @@ impl Maildir {
             open: None,
             notes,
             committed: false,
-        };
-        let seen = maildir.folders.identities().map_err(|error| maildir.failed("look at", error))?;
-        match Index::load_as(&maildir.state, Layout::Maildir) {
-            Some(index) if (index.header().identity, index.header().second) == seen => maildir.index = index,
-            index => maildir.look_through(index)?,
         }
-        Ok(maildir)
     }
 
     /// Lists the directories, and reads what the index does not know.
@@ -289,6 +295,10 @@ impl Maildrop for Maildir {
         self.update(deleted, retrieved)?;
         self.committed = true;
         Ok(())
+    }
+
+    fn imported(&self) -> Result<Imported> {
+        Imported::load(&self.state)
     }
 
     fn take_notes(&mut self) -> Vec<String> {

@@ -6,6 +6,7 @@
 //! used: the UIDL needs the header and the true length of the body, so each message is read once anyway, when it is
 //! seen first; a number that is wrong would change the UIDL on the day it is found out.
 
+use crate::sys::file::Stamp;
 use std::cmp::Ordering;
 
 /// The longest name that file systems take, in octets.
@@ -26,6 +27,16 @@ fn delivered(name: &[u8]) -> u64 {
     }
     number.unwrap_or(u64::MAX)
 }
+
+/// When the message was received, in seconds since 1970: as its name says, or when the file was changed last. 0 for what is
+/// out of bounds.
+pub(super) fn received(name: &[u8], modified: Stamp) -> u32 {
+    let named = u32::try_from(delivered(name)).ok().filter(|seconds| *seconds > LEAST_TIME);
+    named.or_else(|| u32::try_from(modified.seconds).ok()).unwrap_or(0)
+}
+
+/// A smaller number at the beginning of a name is no time: 1980.
+const LEAST_TIME: u32 = 315_532_800;
 
 /// The order of messages: by time of delivery, then by base. What another program does with a message changes nothing
 /// about its place.

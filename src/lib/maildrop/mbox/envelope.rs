@@ -21,11 +21,53 @@ pub(crate) fn is_envelope(line: &[u8]) -> bool {
     (0..words.len()).rev().any(|first| is_date(&words[first..]))
 }
 
+/// When the message was received, in seconds since 1970, by its envelope line; 0 where that does not say so, or says a time
+/// before 1970 or after 2105. A time without a numeric zone is taken as UTC (RFC 4155).
+pub(crate) fn received(line: &[u8]) -> u32 {
+    let line = &line[..line.len().min(LONGEST)];
+    let words: Vec<&[u8]> = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
+    let first = (0..words.len()).rev().find(|first| is_date(&words[*first..]));
+    let seconds = first.and_then(|first| seconds(&words[first..]));
+    seconds.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(0)
+}
+
+/// Seconds since 1970 of what [`is_date`] takes.
+fn seconds(words: &[&[u8]]) -> Option<i64> {
+    let [_, month, date, time, rest @ ..] = words else { return None };
+    let month = MONTHS.chunks_exact(3).position(|name| name == *month)?;
+    let year = i64::from(rest.iter().filter(|word| is_year(word)).find_map(|word| number(word))?);
+    let day = i64::from(number(date)?);
+    let mut clock = time.split(|&octet| octet == b':').map(|part| number(part).map_or(0, i64::from));
+    let (hour, minute, second) = (clock.next()?, clock.next()?, clock.next().unwrap_or(0));
+    let zone = rest.iter().find_map(|word| offset(word)).unwrap_or(0);
+    // Days of the Gregorian calendar, in years that begin with March.
+    let march = (i64::try_from(month).ok()? + 10) % 12;
+    let years = year - i64::from(march >= 10);
+    let days = 365 * years + years / 4 - years / 100 + years / 400 + (153 * march + 2) / 5 + day - 1;
+    Some((days - DAYS_TO_1970) * 86_400 + hour * 3600 + minute * 60 + second - zone)
+}
+
+/// Days from March of the year 0 to 1970.
+const DAYS_TO_1970: i64 = 719_468;
+
+/// Seconds east of Greenwich: `+0130`.
+fn offset(word: &[u8]) -> Option<i64> {
+    let (sign, digits) = match word {
+        [b'+', digits @ ..] => (1, digits),
+        [b'-', digits @ ..] => (-1, digits),
+        _ => return None,
+    };
+    let number = i64::from(number(digits)?);
+    Some(sign * (number / 100 * 3600 + number % 100 * 60))
+}
+
+const MONTHS: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+
 /// `Www Mmm dd hh:mm[:ss] [zone] yyyy [zone] [remote from HOST]`.
 fn is_date(words: &[&[u8]]) -> bool {
     let [day, month, date, time, rest @ ..] = words else { return false };
     is_one_of(day, b"SunMonTueWedThuFriSat")
-        && is_one_of(month, b"JanFebMarAprMayJunJulAugSepOctNovDec")
+        && is_one_of(month, MONTHS)
         && matches!(number(date), Some(1..=31))
         && is_time(time)
         && is_year_and_zone(rest)
@@ -100,6 +142,23 @@ mod tests {
             "From Sat@x Sat Jan  3 1:05:34 2026",
         ] {
             assert!(is_envelope(line.as_bytes()), "RFC 4155, appendix A: {line}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_receipt_is_read() {
+        for (line, seconds) in [
+            ("From ann Sat Jan  3 01:05:34 2026\n", 1_767_402_334),
+            ("From ann Sat Jan  3 01:05:34 +0100 2026\r\n", 1_767_398_734),
+            ("From ann Sat Jan  3 01:05 2026 -0130 remote from x", 1_767_407_700),
+            ("From \"ann b\"@x Thu Jan  1 00:00:00 1970", 0),
+            ("From ann Tue Feb 29 12:00:00 2000", 951_825_600),
+            ("From ann Wed Dec 31 23:59:59 MET DST 2025", 1_767_225_599),
+            ("From ann Sat Jan  3 01:05:34 9999", 0),
+            ("From here on it rains", 0),
+            ("", 0),
+        ] {
+            assert_eq!(received(line.as_bytes()), seconds, "RFC 4155, appendix A: {line}");
         }
     }
 

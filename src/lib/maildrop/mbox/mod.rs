@@ -3,6 +3,7 @@
 //! A session holds the mailbox's descriptor and its own state directory; what needs the mailbox's directory
 //! goes through [`spool::Spool`]. A login to an unchanged mailbox reads the index's header and takes no lock.
 
+pub(crate) mod build;
 pub(crate) mod dotlock;
 pub(crate) mod envelope;
 mod late;
@@ -12,10 +13,11 @@ mod refresh;
 pub(crate) mod scan;
 pub(crate) mod spool;
 mod update;
+pub(crate) mod whole;
 
 use super::index::{self, Header, Index, Record};
 use super::uidl::twins::Twins;
-use super::{Bitmap, Entry, Maildrop};
+use super::{Bitmap, Entry, Imported, Maildrop};
 use crate::error::{Error, Kind, Result};
 use crate::protocol::MsgNo;
 use crate::sys::directory::Directory;
@@ -293,6 +295,10 @@ impl Maildrop for Mbox {
         self.committed = result.is_ok();
         self.file = Some(locked.file);
         result
+    }
+
+    fn imported(&self) -> Result<Imported> {
+        Imported::load(&self.state)
     }
 
     fn take_notes(&mut self) -> Vec<String> {

@@ -10,10 +10,13 @@
 //! [`MAGIC`], then records: four octets [`MARK`], the payload's length (32 bits), the payload, and the XXH3-64
 //! of length and payload. Numbers have the lowest octet first. A payload begins with its kind: 1 and a state;
 //! 2, the intent's four numbers and its states; 3 and whether it was done (1) or not (0). A state is the hash,
-//! the next number, how many runs, and for each run of numbers the first and the count. Kind 4 is in `named.rs`.
+//! the next number, how many runs, and for each run of numbers the first and the count. Kind 4 is in `named.rs`, kind 5 in
+//! `imported.rs`.
 
+mod imported;
 mod named;
 
+pub(crate) use imported::Imported;
 pub(crate) use named::{Names, Naming};
 
 use crate::error::{Error, Kind, Result};
@@ -51,6 +54,16 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
+    /// These are held, in their order, and the next one has at least this number.
+    pub(crate) fn of(next: u32, held: impl IntoIterator<Item = u32>) -> Self {
+        let mut numbers = Self { next, held: Vec::new() };
+        for number in held {
+            numbers.next = numbers.next.max(number.saturating_add(1));
+            numbers.hold(number);
+        }
+        numbers
+    }
+
     /// Adds the number of one more that is there.
     fn hold(&mut self, number: u32) {
         match self.held.last_mut() {
@@ -76,6 +89,14 @@ pub(crate) struct Condition {
     pub(crate) tail_check: u64,
 }
 
+impl Condition {
+    /// The file with this device and inode takes the maildrop's place, which is no mailbox until then.
+    pub(crate) fn placed(new_file: (u64, u64)) -> Self {
+        // Every mailbox begins with these: none.
+        Self { new_file, known: 0, tail_check: XxHash3_64::oneshot(b"") }
+    }
+}
+
 /// Numbers that will hold once the mailbox is changed.
 pub(crate) type Plan = Vec<(u128, Numbers)>;
 
@@ -84,6 +105,7 @@ pub(crate) type Plan = Vec<(u128, Numbers)>;
 pub(crate) struct Twins {
     numbers: HashMap<u128, Numbers>,
     named: HashMap<u128, Names>,
+    imported: Imported,
     pending: Option<(Condition, Plan)>,
     /// Octets of the file that are readable to their end; 0: there is no file.
     length: u64,
@@ -151,6 +173,7 @@ impl Twins {
                 self.numbers.insert(hash, numbers);
                 self.named.insert(hash, names);
             }
+            [5] => self.imported.add(imported::decode_imported(&mut reader)?),
             [2] => {
                 let new_file = (reader.u64()?, reader.u64()?);
                 let condition = Condition { new_file, known: reader.u64()?, tail_check: reader.u64()? };
@@ -263,6 +286,12 @@ impl Twins {
         }
     }
 
+    /// The same as if the intended change were made; nothing is written.
+    pub(crate) fn assuming_done(mut self) -> Self {
+        self.apply(true);
+        self
+    }
+
     /// Writes down whether the intended change was made. When that fails, the next login looks again.
     pub(crate) fn settle(&mut self, state: &Directory, done: bool) {
         if self.pending.is_none() {
@@ -278,7 +307,7 @@ impl Twins {
     fn append(&mut self, state: &Directory, record: &[u8]) -> io::Result<()> {
         let live: u64 = self.numbers.values().map(|numbers| 40 + 8 * numbers.held.len() as u64).sum();
         let names: u64 = self.named.values().map(|names| named::NAME_OCTETS * names.len() as u64).sum();
-        let live = live + names;
+        let live = live + names + self.imported.octets();
         let grown = |length: u64| length.saturating_add(record.len() as u64) > LONGEST as u64;
         if self.damaged || self.length > COMPACT_FROM && self.length / 4 > live || grown(self.length) {
             self.write_anew(state)?;
@@ -323,6 +352,9 @@ impl Twins {
                 |names| named::named_payload(*hash, numbers, names),
             );
             octets.extend_from_slice(&framed(&payload));
+        }
+        if !self.imported.is_empty() {
+            octets.extend_from_slice(&framed(&self.imported.payload()));
         }
         if let Some((condition, plan)) = &self.pending {
             let Condition { new_file, known, tail_check } = condition;

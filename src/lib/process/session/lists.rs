@@ -2,14 +2,26 @@
 
 use super::{CHUNK, Session, Stopped};
 use crate::error::Result;
-use crate::maildrop::Entry;
+use crate::maildrop::{Entry, Imported};
 use crate::protocol::reply::Reply;
 use crate::protocol::{MsgNo, header, listing};
 use crate::session::transaction::{Scope, Transaction};
 
 impl Session<'_> {
     /// LIST and UIDL.
-    pub(super) fn list(&mut self, scope: &Scope, listing: Listing) -> Stopped<()> {
+    pub(super) fn list(&mut self, scope: &Scope, kind: Kind) -> Stopped<()> {
+        let listing = match kind {
+            Kind::Octets => Listing::Octets,
+            // Nobody is told an id that another server's stands for.
+            Kind::Uidl => match self.maildrop.imported() {
+                Ok(imported) => Listing::Uidl(imported),
+                Err(error) => {
+                    let reply = self.fault(error);
+                    self.say(&reply);
+                    return Ok(());
+                }
+            },
+        };
         match *scope {
             Scope::One(message) => {
                 let reply = match self.entry(message) {
@@ -96,32 +108,44 @@ impl Session<'_> {
 
 /// What a listing shows of each message.
 #[derive(Clone, Copy)]
-pub(super) enum Listing {
+pub(super) enum Kind {
     /// LIST.
     Octets,
     /// UIDL.
     Uidl,
 }
 
+/// The same with what it takes.
+enum Listing {
+    Octets,
+    Uidl(Imported),
+}
+
 impl Listing {
-    fn line(self, message: MsgNo, entry: &Entry, out: &mut Vec<u8>) {
+    fn line(&self, message: MsgNo, entry: &Entry, out: &mut Vec<u8>) {
         match self {
             Self::Octets => listing::write_list_line(message, entry.octets, out),
-            Self::Uidl => listing::write_uidl_line(message, entry.uidl.hash, entry.uidl.twin, out),
+            Self::Uidl(imported) => match imported.get(entry.uidl) {
+                Some(id) => listing::write_imported_line(message, id, out),
+                None => listing::write_uidl_line(message, entry.uidl.hash, entry.uidl.twin, out),
+            },
         }
     }
 
-    fn one(self, machine: &Transaction, message: MsgNo, entry: &Entry) -> Reply {
+    fn one(&self, machine: &Transaction, message: MsgNo, entry: &Entry) -> Reply {
         match self {
             Self::Octets => machine.list_one(message, entry.octets),
-            Self::Uidl => machine.uidl_one(message, entry.uidl.hash, entry.uidl.twin),
+            Self::Uidl(imported) => match imported.get(entry.uidl) {
+                Some(id) => machine.uidl_imported(message, id),
+                None => machine.uidl_one(message, entry.uidl.hash, entry.uidl.twin),
+            },
         }
     }
 
-    fn all(self, machine: &Transaction) -> Reply {
+    fn all(&self, machine: &Transaction) -> Reply {
         match self {
             Self::Octets => machine.list_all(),
-            Self::Uidl => machine.uidl_all(),
+            Self::Uidl(_) => machine.uidl_all(),
         }
     }
 }

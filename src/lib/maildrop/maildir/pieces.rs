@@ -1,0 +1,149 @@
+//! The messages of a Maildir as a whole, for who makes another maildrop of them.
+
+use super::listing::{Folder, Listing, Place};
+use super::{Folders, Maildir, name, numbering};
+use crate::error::{Error, Kind, Result};
+use crate::maildrop::Uidl;
+use crate::maildrop::flags::Flags;
+use crate::maildrop::index::Record;
+use crate::maildrop::uidl::twins::Naming;
+use crate::sys::directory::Directory;
+use crate::sys::file::Stamp;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// What is remembered of a message's name.
+type Key = u64;
+
+/// A message, open.
+pub(crate) struct Piece {
+    pub(crate) file: File,
+    pub(crate) record: Record,
+    pub(crate) flags: Flags,
+    /// When it was received, in seconds since 1970.
+    pub(crate) received: u32,
+}
+
+impl Maildir {
+    /// Opens the message at this position (from 0), and checks that it is what was measured.
+    ///
+    /// # Errors
+    /// It is gone, or was changed by another program.
+    pub(crate) fn piece(&mut self, position: u32) -> Result<Piece> {
+        let (record, place) = self.message(position)?;
+        let Some((file, folder, name)) = self.find(&place)? else { return Err(self.vanished(&place)) };
+        let same = self.is_same(&file, &record, &place);
+        if !same.map_err(|error| self.failed_at("look at", folder, &name, error))? {
+            return Err(self.changed(&super::listing::shown(folder, &name)));
+        }
+        let info = name.get(name::base(&name).len()..).unwrap_or_default();
+        let flags = Flags::of_name(folder == Folder::Cur, info);
+        let received = received(&name, place.modified);
+        Ok(Piece { file, record, flags, received })
+    }
+
+    /// The names of all messages, as they are remembered.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub(crate) fn keys(&mut self) -> Result<HashSet<Key>> {
+        let count = self.index.header().count;
+        (0..count).map(|position| Ok(numbering::name_hash(&self.message(position)?.1.name))).collect()
+    }
+
+    /// Messages that are there by now and are not among these: open, oldest first, and with their names' keys.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) fn arrived_since(&self, keys: &HashSet<Key>) -> io::Result<Vec<(Key, File, Flags, u32)>> {
+        let listing = Listing::read(&self.folders)?;
+        let mut arrived = Vec::new();
+        for listed in listing.iter().filter(|listed| listed.regular) {
+            let key = numbering::name_hash(listed.name);
+            if keys.contains(&key) {
+                continue;
+            }
+            let Some(file) = self.folders.get(listed.folder).open_entry(listed.name)? else { continue };
+            let found = crate::sys::file::status(&file)?;
+            if super::refresh::strange(&found, self.uid).is_none() {
+                let info = listed.name.get(name::base(listed.name).len()..).unwrap_or_default();
+                let flags = Flags::of_name(listed.folder == Folder::Cur, info);
+                arrived.push((key, file, flags, received(listed.name, found.identity.modified)));
+            }
+        }
+        Ok(arrived)
+    }
+
+    /// Calls `each` with position and unique id of every message, in order.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub(crate) fn for_each_uidl(&mut self, mut each: impl FnMut(u32, Uidl)) -> Result<()> {
+        self.index.for_each(|position, record| {
+            each(position, record.entry().uidl);
+            Ok(())
+        })
+    }
+
+    /// A Maildir that is only listed: nothing of its messages is known.
+    pub(crate) fn listed(folders: Folders, path: &Path, uid: u32, state: Directory) -> Self {
+        Self::without_index(folders, path, uid, state)
+    }
+
+    /// Whether every twin's number is written down.
+    ///
+    /// # Errors
+    /// It is not, for want of room say.
+    pub(crate) fn numbers_are_written(&self) -> Result<()> {
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Temporary, "the numbers of equal messages could not be written down"))
+    }
+}
+
+/// When a message was received, in seconds since 1970: the file's time, which a copy makes later than it was, or its name's,
+/// which keeps order and may be later.
+fn received(name: &[u8], modified: Stamp) -> u32 {
+    let file = u32::try_from(modified.seconds).ok().filter(|seconds| *seconds > 0).unwrap_or(u32::MAX);
+    name::received(name, modified).min(file)
+}
+
+/// A message file that is being made.
+pub(crate) struct Made {
+    /// Where it is.
+    place: Place,
+}
+
+/// What is to be written down for messages that get these numbers in a new Maildir.
+pub(crate) fn namings(made: &[(Record, Made)], numbered: &HashMap<u128, u32>) -> Vec<Naming> {
+    let mut namings: HashMap<u128, Naming> =
+        numbered.iter().map(|(hash, next)| (*hash, (*hash, *next, Vec::new()))).collect();
+    for (record, made) in made {
+        if let Some((_, next, members)) = namings.get_mut(&record.hash) {
+            *next = (*next).max(record.twin.saturating_add(1));
+            members.push((numbering::name_hash(&made.place.name), record.twin));
+        }
+    }
+    namings.into_values().collect()
+}
+
+impl Made {
+    pub(super) const fn new(place: Place) -> Self {
+        Self { place }
+    }
+
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+/// By which a message is remembered, of its note in an index.
+///
+/// # Errors
+/// The note is damaged.
+pub(crate) fn key_of(note: &[u8]) -> Result<u64> {
+    Ok(numbering::name_hash(&Place::decode(note)?.name))
+}

@@ -1,0 +1,54 @@
+//! An mbox as a whole, for who makes another maildrop of it or it of another.
+
+use super::{refresh, update};
+use crate::error::{Error, Result};
+use crate::maildrop::index::{Header, Index};
+use crate::maildrop::uidl::twins::Twins;
+use crate::sys::directory::Directory;
+use crate::sys::file::{read_at, status};
+use std::fs::File;
+use std::io;
+
+/// The index of a locked mailbox, brought up to it, and the numbers of equal messages.
+///
+/// # Errors
+/// The mailbox cannot be read or is no mbox.
+pub(crate) fn survey(file: &File, state: &Directory) -> Result<(Index, Twins)> {
+    let identity = status(file).map_err(unreadable)?.identity;
+    let mut twins = Twins::load(state)?;
+    if identity.size == 0 {
+        return Ok((Index::empty(identity), twins));
+    }
+    update::settle(&mut twins, state, file, &identity)?;
+    let (index, _) = refresh::refresh(file, identity, Index::load(state), &twins, state)?;
+    Ok((index, twins))
+}
+
+/// The index of a new mailbox with these numbers.
+///
+/// # Errors
+/// It cannot be read or is no mbox.
+pub(crate) fn index_of(file: &File, twins: &Twins, state: &Directory) -> Result<Index> {
+    let identity = status(file).map_err(unreadable)?.identity;
+    if identity.size == 0 {
+        return Ok(Index::empty(identity));
+    }
+    let header = Header { identity, known: identity.size, ..Header::default() };
+    Ok(refresh::whole(file, header, twins, state)?.0)
+}
+
+/// Where a message begins that was appended behind `known`; none where no message does.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn begin_of_appended(file: &File, known: u64) -> io::Result<Option<u64>> {
+    let mut window = [0; 64];
+    let count = read_at(file, &mut window, known)?;
+    let empty = window[..count].iter().take_while(|octet| matches!(octet, b'\n' | b'\r')).count();
+    let start = known + empty as u64;
+    Ok(refresh::begins_message(file, start)?.then_some(start))
+}
+
+fn unreadable(error: io::Error) -> Error {
+    Error::io("cannot read the mailbox", error)
+}

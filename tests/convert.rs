@@ -1,0 +1,226 @@
+//! `mailusradm convert` (mailusradm(8); design, section 4): every message keeps its unique id, and whoever is killed leaves the old
+//! maildrop or the new one, whole.
+
+#![cfg(target_arch = "x86_64")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod common;
+#[path = "support/record.rs"]
+mod record;
+#[path = "support/tracer.rs"]
+mod tracer;
+
+use common::world::{tcp_pair, uid};
+use common::{Child, Client, World, isolated, mail};
+use record::changes;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Instant;
+use tracer::{Effect, Plan, Role, Tracer, WRAPPER};
+
+const DIRECTIONS: [(&str, &str); 2] = [("maildir", "mbox"), ("mbox", "maildir")];
+
+fn command(world: &World, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mailusradm"));
+    command.args(arguments).arg("--config").arg(&world.config);
+    command
+}
+
+fn convert(world: &World, to: &str, more: &[&str]) -> Output {
+    common::run(&mut command(world, &[&["convert", "ann", "--to", to], more].concat()))
+}
+
+fn converted(world: &World, to: &str, more: &[&str]) -> String {
+    let output = convert(world, to, more);
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{complained}");
+    said.into_owned()
+}
+
+fn uidls(world: &World) -> Vec<String> {
+    let mut client = world.log_in("ann");
+    let listing = client.listing("UIDL");
+    client.quit();
+    listing
+}
+
+fn aside(world: &World, word: &str) -> PathBuf {
+    world.spool.join(format!(".ann.old-{word}"))
+}
+
+/// The maildrops of before: some messages, two of them alike.
+fn maildrop(count: usize) -> Vec<u8> {
+    let mut messages = mail::messages(count);
+    let twin = messages[0].clone();
+    messages.push(twin);
+    mail::mbox(&messages)
+}
+
+#[test]
+fn ten_thousand_messages_there_and_back() {
+    isolated(|| {
+        let world = World::start();
+        world.maildrop("ann", &maildrop(9_999));
+        let before = uidls(&world);
+        assert_eq!(before.len(), 10_000);
+        for to in ["maildir", "mbox", "maildir"] {
+            let begun = Instant::now();
+            let said = converted(&world, to, &["--remove-old"]);
+            eprintln!("{} {:?}", said.lines().next().unwrap(), begun.elapsed());
+            assert_eq!(uidls(&world), before, "to {to}");
+        }
+        let (new, cur) = (world.mailbox("ann").join("new"), world.mailbox("ann").join("cur"));
+        let names = |folder: &PathBuf| fs::read_dir(folder).unwrap().count();
+        assert_eq!(names(&new) + names(&cur), 10_000);
+        let session = fs::metadata(&new).unwrap();
+        assert_eq!((session.uid(), session.mode() & 0o777), (uid("ann"), 0o700));
+        converted(&world, "mbox", &["--remove-old"]);
+        assert_eq!(world.spool_names(), ["ann"]);
+        let mailbox = fs::metadata(world.mailbox("ann")).unwrap();
+        assert_eq!(mailbox.mode() & 0o777, 0o660, "deliverers of the spool's group go on");
+        assert_eq!(mailbox.gid(), common::world::group("mail"));
+    });
+}
+
+/// A conversion that waits for a word before it begins, so that a tracer can take hold of it.
+struct Waiting {
+    client: Client,
+    go: PathBuf,
+}
+
+impl Waiting {
+    fn start(world: &World, to: &str) -> Self {
+        let go = world.directory().join("go");
+        let _ = fs::remove_file(&go);
+        nix::unistd::mkfifo(&go, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        let conversion = command(world, &["convert", "ann", "--to", to]);
+        let script = format!("read go <{}; exec \"$@\" >/dev/null", go.display());
+        let mut shell = Command::new(WRAPPER[0]);
+        shell.args(&WRAPPER[1..]).args(["sh", "-c", &script, "sh"]);
+        shell.arg(conversion.get_program()).args(conversion.get_args());
+        let (ours, _) = tcp_pair("127.0.0.1:0");
+        Self { client: Client::silent(ours, Child::start(shell), 0), go }
+    }
+
+    /// How many calls were counted, and whether the chosen one was among them.
+    fn run(mut self, plan: Plan) -> (usize, bool) {
+        let tracer = Tracer::attach(&self.client, None);
+        tracer.arm(plan);
+        fs::OpenOptions::new().write(true).open(&self.go).unwrap().write_all(b"go\n").unwrap();
+        let traced = tracer.finish();
+        assert!(self.client.server.wait(common::PATIENCE).is_some());
+        (traced.calls.iter().filter(|call| call.counts && call.role == plan.role).count(), traced.met)
+    }
+}
+
+/// A maildrop of the format that is not `to`, as nothing had happened.
+fn reset(world: &World, to: &str, text: &[u8]) {
+    let path = world.mailbox("ann");
+    for old in [path, aside(world, "mbox"), aside(world, "maildir")] {
+        if old.is_dir() {
+            fs::remove_dir_all(&old).unwrap();
+        } else {
+            let _ = fs::remove_file(&old);
+        }
+    }
+    let _ = fs::remove_dir_all("/run/lib/poptools/maildrop/ann");
+    world.maildrop("ann", text);
+    if to == "mbox" {
+        converted(world, "maildir", &["--remove-old"]);
+    }
+}
+
+fn killed_everywhere(to: &str, effects: &[fn(usize) -> Effect]) {
+    isolated(|| {
+        let world = World::start();
+        let text = maildrop(3);
+        reset(&world, to, &text);
+        let before = uidls(&world);
+        let plan = |nth, effect| Plan { role: Role::Session, nth, counts: changes, effect, record: false };
+        reset(&world, to, &text);
+        let (points, _) = Waiting::start(&world, to).run(plan(0, Effect::None));
+        assert_eq!(uidls(&world), before);
+        assert!(points > 20, "{points} calls that change files");
+        let (mut met, mut old) = (0, 0);
+        for nth in 1..=points {
+            for effect in effects {
+                let effect = effect(nth);
+                reset(&world, to, &text);
+                let (_, hit) = Waiting::start(&world, to).run(plan(nth, effect));
+                met += usize::from(hit);
+                let is_new = world.mailbox("ann").is_dir() == (to == "maildir");
+                old += usize::from(!is_new);
+                assert_eq!(uidls(&world), before, "to {to}, {effect:?} at call {nth}");
+                // Whoever begins again comes to the end.
+                let again = convert(&world, to, &[]);
+                let status = again.status.code();
+                let said = String::from_utf8_lossy(&again.stderr).into_owned();
+                assert!(status == Some(0) || is_new && status == Some(1), "{effect:?} at call {nth}: {said}");
+                assert_eq!(world.mailbox("ann").is_dir(), to == "maildir");
+                assert_eq!(uidls(&world), before, "to {to}, again after {effect:?} at call {nth}");
+            }
+        }
+        eprintln!("to {to}: {points} kill points, {met} met, {old} times the old maildrop stood");
+        assert!(met * 10 >= points * effects.len() * 9, "{met} of {points} met");
+        assert!(old > 0 && old < points * effects.len());
+    });
+}
+
+#[test]
+fn killed_at_any_call_on_the_way_to_a_maildir() {
+    killed_everywhere(
+        "maildir",
+        &[|nth| if nth % 3 == 0 { Effect::KillAll } else { Effect::Kill(Role::Session) }],
+    );
+}
+
+#[test]
+fn killed_at_any_call_on_the_way_to_an_mbox() {
+    killed_everywhere(
+        "mbox",
+        &[|nth| if nth % 3 == 0 { Effect::KillAll } else { Effect::Kill(Role::Session) }],
+    );
+}
+
+/// A call that fails, for want of room say, changes nothing, or the conversion goes on without it.
+#[test]
+fn no_room_at_any_call() {
+    for (to, _) in DIRECTIONS {
+        killed_everywhere(to, &[|_| Effect::Fail(libc::ENOSPC)]);
+    }
+}
+
+#[test]
+fn who_is_logged_in_is_not_disturbed() {
+    isolated(|| {
+        let world = World::start();
+        world.maildrop("ann", &maildrop(3));
+        let mut client = world.log_in("ann");
+        let output = convert(&world, "maildir", &[]);
+        assert_eq!(output.status.code(), Some(75), "in use");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("is in use by another session"));
+        assert_eq!(client.ok("STAT").split(' ').nth(1), Some("4"));
+        client.quit();
+        converted(&world, "maildir", &[]);
+        let output = convert(&world, "maildir", &[]);
+        assert_eq!(output.status.code(), Some(1), "already");
+    });
+}
+
+#[test]
+fn what_the_configuration_would_not_find_is_refused() {
+    isolated(|| {
+        let world = World::setup().config("[maildrop]\nformat = \"mbox\"").start();
+        world.maildrop("ann", &maildrop(3));
+        let output = convert(&world, "maildir", &[]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains("set it to \"auto\" or \"maildir\" first"), "{said}");
+        let nobody = common::run(&mut command(&world, &["convert", "nobody-here", "--to", "mbox"]));
+        assert_eq!(nobody.status.code(), Some(67));
+    });
+}
