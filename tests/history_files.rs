@@ -331,6 +331,35 @@ fn a_page_takes_the_place_of_a_link_and_is_never_half() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// Who has not logged in for six months: those of whom that is known, and who has mail and never did.
+#[test]
+fn absent_users_are_told_of() {
+    let place = Place::new();
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
+    let text =
+        session(1, now - 200 * 86_400, "old", "local") + &session(2, now - 170 * 86_400, "new", "local");
+    place.write("history.log", &text);
+    let absent = || -> Vec<(String, bool)> {
+        let found: Value = serde_json::from_str(&place.well("stats --format json")).unwrap();
+        let known =
+            |entry: &Value| (entry["user"].as_str().unwrap().to_owned(), entry["last_login"].is_string());
+        found["absent"].as_array().unwrap().iter().map(known).collect()
+    };
+    assert_eq!(absent(), [("old".to_owned(), true)]);
+    let table = place.well("stats --format table");
+    let (_, part) = table.split_once("\nNo login for six months\n").unwrap();
+    assert!(part.contains(" old ") && !part.contains(" new "), "{table}");
+    // An ordinary user's installation has that one user.
+    if !nix::unistd::geteuid().is_root() {
+        let config = fs::read_to_string(place.file("pop3d.toml")).unwrap();
+        let maildrops = format!("[maildrop]\npath = \"{}/{{user}}\"\n", place.directory.path().display());
+        fs::write(place.file("pop3d.toml"), config + &maildrops).unwrap();
+        fs::write(place.file(&me), "").unwrap();
+        assert_eq!(absent().last(), Some(&(me, false)));
+    }
+}
+
 #[test]
 fn bad_states_are_told_in_words_and_nothing_is_written() {
     let place = Place::new();

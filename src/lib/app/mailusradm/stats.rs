@@ -6,6 +6,7 @@ mod tables;
 
 use super::history::{open, since};
 use super::{Failure, Outcome};
+use crate::auth::{Account, roster};
 use crate::cli::mailusradm::{By as Wanted, Stats as Options, StatsFormat};
 use crate::config::Config;
 use crate::error::Error;
@@ -35,6 +36,8 @@ struct Stats {
     top: usize,
     summary: Summary,
     logins: HashMap<String, LastLogin>,
+    /// Who has a maildrop and never logged in, as long as the history goes back that far.
+    never: Vec<String>,
     zone: Zone,
 }
 
@@ -49,7 +52,7 @@ pub(super) fn run(options: &Options, config: &Config) -> Outcome {
     if format == StatsFormat::Prometheus {
         return Ok(ui::say(&prometheus::text(&history.totals()?))?);
     }
-    let stats = Stats::gather(&history, options)?;
+    let stats = Stats::gather(&history, options, config)?;
     if let Some(file) = &options.html {
         return write_page(file, &stats.page(&config.hostname));
     }
@@ -62,7 +65,7 @@ pub(super) fn run(options: &Options, config: &Config) -> Outcome {
 }
 
 impl Stats {
-    fn gather(history: &History, options: &Options) -> Result<Self, Error> {
+    fn gather(history: &History, options: &Options, config: &Config) -> Result<Self, Error> {
         let (zone, since, until) = (Zone::local(), since(options.since), clock::wall_seconds());
         let first = history.began()?.unwrap_or(until).max(since);
         // Half a day at a time, so that days with 23 hours are met too.
@@ -77,15 +80,36 @@ impl Stats {
             Wanted::Client => By::Client,
             Wanted::Mechanism => By::Mechanism,
         };
-        Ok(Self { since, until, by, top: options.top, summary, logins: history.last_logins()?, zone })
+        let logins = history.last_logins()?;
+        let old = history.began()?.is_some_and(|began| began < until.saturating_sub(ABSENCE));
+        // Those that cannot be listed are told of by other verbs.
+        let accounts = if old {
+            roster::accounts(config).map_or(Vec::new(), |(accounts, _)| accounts)
+        } else {
+            Vec::new()
+        };
+        let has_mail = |account: &Account| std::fs::symlink_metadata(account.mailbox(config)).is_ok();
+        let mut never: Vec<String> = accounts
+            .into_iter()
+            .filter(|account| !logins.contains_key(&account.name) && has_mail(account))
+            .map(|account| account.name)
+            .collect();
+        never.sort();
+        Ok(Self { since, until, by, top: options.top, summary, logins, never, zone })
     }
 
-    fn hoarders(&self) -> Vec<(&str, &LastLogin)> {
+    fn hoarders(&self) -> Vec<(&str, Option<&LastLogin>)> {
         summary::hoarders(&self.logins, self.top)
+            .into_iter()
+            .map(|(name, login)| (name, Some(login)))
+            .collect()
     }
 
-    fn absent(&self) -> Vec<(&str, &LastLogin)> {
-        summary::absent(&self.logins, self.until.saturating_sub(ABSENCE))
+    /// The longest ago first, and then those who never did.
+    fn absent(&self) -> Vec<(&str, Option<&LastLogin>)> {
+        let known = summary::absent(&self.logins, self.until.saturating_sub(ABSENCE)).into_iter();
+        let never = self.never.iter().map(|name| (name.as_str(), None));
+        known.map(|(name, login)| (name, Some(login))).chain(never).collect()
     }
 
     const fn key(&self) -> &'static str {
@@ -109,9 +133,14 @@ impl Stats {
         let list = |key: &str, rows: Vec<(&str, Count)>| -> Vec<Value> {
             rows.iter().map(|(name, count)| named(key, name, count)).collect()
         };
-        let login = |(user, login): (&str, &LastLogin)| {
-            let (time, left) = (self.zone.time(login.time), login.left);
-            json!({ "user": user, "last_login": time, "client": login.client, "left": left, "left_octets": login.left_octets })
+        let login = |(user, login): (&str, Option<&LastLogin>)| {
+            json!({
+                "user": user,
+                "last_login": login.map(|login| self.zone.time(login.time)),
+                "client": login.map(|login| login.client.as_str()),
+                "left": login.map(|login| login.left),
+                "left_octets": login.map(|login| login.left_octets),
+            })
         };
         let mut total = counted(&summary.total);
         total.insert("users".to_owned(), summary.users.into());

@@ -82,9 +82,13 @@ impl Stats {
         self.summary.rows(by).into_iter().map(bar).collect()
     }
 
-    fn logins(&self, rows: Vec<(&str, &LastLogin)>) -> Vec<Vec<String>> {
+    fn logins(&self, rows: Vec<(&str, Option<&LastLogin>)>) -> Vec<Vec<String>> {
         let day = |time| self.zone.time(time).chars().take(10).collect::<String>();
-        let row = |(user, login): (&str, &LastLogin)| {
+        let row = |(user, login): (&str, Option<&LastLogin>)| {
+            let nothing = || "-".to_owned();
+            let Some(login) = login else {
+                return vec![user.to_owned(), nothing(), nothing(), "never".to_owned()];
+            };
             let (left, octets) = (grouped(u64::from(login.left)), human::octets(login.left_octets));
             vec![user.to_owned(), left, octets, day(login.time)]
         };

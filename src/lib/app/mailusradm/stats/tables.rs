@@ -155,7 +155,7 @@ impl Stats {
         (!talkers.is_empty()).then_some(table)
     }
 
-    fn logins_table(&self, logins: &[(&str, &LastLogin)]) -> Table {
+    fn logins_table(&self, logins: &[(&str, Option<&LastLogin>)]) -> Table {
         let mut table = Table::of(&[
             Column::new("user", Kind::Text),
             Column::new("left", Kind::Number),
@@ -163,8 +163,9 @@ impl Stats {
             Column::new("last login", Kind::Time),
         ]);
         for (user, login) in logins {
-            let time: Value = self.zone.time(login.time).into();
-            table.row(vec![(*user).into(), login.left.into(), login.left_octets.into(), time]);
+            let time: Value = login.map_or_else(|| "never".into(), |login| self.zone.time(login.time).into());
+            let (left, octets) = (login.map(|login| login.left), login.map(|login| login.left_octets));
+            table.row(vec![(*user).into(), left.into(), octets.into(), time]);
         }
         table
     }
