@@ -60,7 +60,7 @@ pub(crate) struct Session {
 pub(crate) struct Refusal {
     /// The connection's id, as in the log.
     pub(crate) id: SessionId,
-    /// Which refusal of that connection, from one.
+    /// Tells the refusals of one connection apart.
     pub(crate) number: u32,
     /// When, in seconds since 1970.
     pub(crate) time: i64,

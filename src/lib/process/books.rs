@@ -26,6 +26,8 @@ pub(super) struct Books {
     told: String,
     /// The same of the recorder.
     recorder_told: String,
+    /// How many refused logins were written down.
+    refusals: u32,
     /// When the log is to be emptied next.
     due: Option<Instant>,
     /// Whether a recorder is at work.
@@ -37,7 +39,11 @@ impl Monitor {
     pub(super) fn tell(&mut self, id: &SessionId, pid: u32, event: &Event) {
         self.log.event(id, pid, event);
         if matches!(event, Event::Refused { .. }) {
-            let number = self.intake.refused(id);
+            // It may have left already: the verifier's word and the login process's come on two ways. So the number is not the
+            // connection's, or two of its refusals could look like one.
+            self.intake.refused(id);
+            self.books.refusals = self.books.refusals.wrapping_add(1);
+            let number = self.books.refusals;
             let refusal = Refusal::from_event(*id, number, clock::wall_seconds(), event);
             refusal.into_iter().for_each(|refusal| self.write_down(&Entry::Refused(refusal)));
         }

@@ -117,12 +117,11 @@ impl<A> Intake<A> {
         self.clients.iter().filter(move |(_, client)| client.login == login).map(|(id, _)| *id)
     }
 
-    /// A login of this client was refused; how many it has had now.
-    pub(crate) fn refused(&mut self, id: &SessionId) -> u32 {
-        self.clients.get_mut(id).map_or(1, |client| {
+    /// A login of this client was refused.
+    pub(crate) fn refused(&mut self, id: &SessionId) {
+        if let Some(client) = self.clients.get_mut(id) {
             client.refused = client.refused.saturating_add(1);
-            client.refused
-        })
+        }
     }
 
     /// Logins of this client that were refused.
