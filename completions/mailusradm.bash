@@ -19,11 +19,17 @@ _mailusradm() {
             mailusradm,convert)
                 cmd="mailusradm__subcmd__convert"
                 ;;
+            mailusradm,export)
+                cmd="mailusradm__subcmd__export"
+                ;;
             mailusradm,help)
                 cmd="mailusradm__subcmd__help"
                 ;;
             mailusradm,history)
                 cmd="mailusradm__subcmd__history"
+                ;;
+            mailusradm,import)
+                cmd="mailusradm__subcmd__import"
                 ;;
             mailusradm,list)
                 cmd="mailusradm__subcmd__list"
@@ -34,11 +40,17 @@ _mailusradm() {
             mailusradm__subcmd__help,convert)
                 cmd="mailusradm__subcmd__help__subcmd__convert"
                 ;;
+            mailusradm__subcmd__help,export)
+                cmd="mailusradm__subcmd__help__subcmd__export"
+                ;;
             mailusradm__subcmd__help,help)
                 cmd="mailusradm__subcmd__help__subcmd__help"
                 ;;
             mailusradm__subcmd__help,history)
                 cmd="mailusradm__subcmd__help__subcmd__history"
+                ;;
+            mailusradm__subcmd__help,import)
+                cmd="mailusradm__subcmd__help__subcmd__import"
                 ;;
             mailusradm__subcmd__help,list)
                 cmd="mailusradm__subcmd__help__subcmd__list"
@@ -53,7 +65,7 @@ _mailusradm() {
 
     case "${cmd}" in
         mailusradm)
-            opts="-h -V --config --help --version list stats history convert help"
+            opts="-h -V --config --help --version list stats history convert export import help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -114,8 +126,37 @@ _mailusradm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mailusradm__subcmd__export)
+            opts="-h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mailusradm__subcmd__help)
-            opts="list stats history convert help"
+            opts="list stats history convert export import help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -129,6 +170,20 @@ _mailusradm() {
             return 0
             ;;
         mailusradm__subcmd__help__subcmd__convert)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailusradm__subcmd__help__subcmd__export)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -157,6 +212,20 @@ _mailusradm() {
             return 0
             ;;
         mailusradm__subcmd__help__subcmd__history)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailusradm__subcmd__help__subcmd__import)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -215,6 +284,50 @@ _mailusradm() {
                     ;;
                 --columns)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailusradm__subcmd__import)
+            opts="-h --as-is --uidl-from --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --uidl-from)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --config)
@@ -361,8 +474,8 @@ _mailusradm_or_users() {
     done
     _mailusradm "$@"
     case "$2,$3,$verb" in
-        -*,*,* | *,--by,* | *,--columns,* | *,--config,* | *,--format,* | *,--html,* | *,--idle,* | *,--over,* | *,--since,* | *,--to,* | *,--top,*) ;;
-        *,*,list | *,*,history | *,*,convert) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
+        -*,*,* | *,--by,* | *,--columns,* | *,--config,* | *,--format,* | *,--html,* | *,--idle,* | *,--over,* | *,--since,* | *,--to,* | *,--top,* | *,--uidl-from,*) ;;
+        *,*,list | *,*,history | *,*,convert | *,*,export | *,*,import) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u)" -- "$2")) ;;
     esac
 }

@@ -31,6 +31,8 @@ complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "list" -d 'Lis
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "convert" -d 'Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay'
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "export" -d 'Write a maildrop into a file'
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "import" -d 'Add messages of a file to a maildrop, or unique ids of another server'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l over -d 'Maildrops of more octets than SIZE alone, such as 100M' -r
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l idle -d 'Maildrops that nothing happened to for TIME alone, such as 6mo' -r
@@ -66,15 +68,23 @@ maildir\t'A directory with a file for each message'"
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand convert" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand convert" -l remove-old -d 'Remove the old maildrop, and one that an earlier conversion has kept'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand convert" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history convert help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history convert help" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history convert help" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history convert help" -f -a "convert" -d 'Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history convert help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand export" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand export" -s h -l help -d 'Print help'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand import" -l uidl-from -d 'Take unique ids from a list, from X-UIDL (headers), or compute them (computed)' -r -F
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand import" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand import" -l as-is -d 'Leave lines that begin with >From as they are'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand import" -s h -l help -d 'Print help'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history convert export import help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history convert export import help" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history convert export import help" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history convert export import help" -f -a "convert" -d 'Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history convert export import help" -f -a "export" -d 'Write a maildrop into a file'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history convert export import help" -f -a "import" -d 'Add messages of a file to a maildrop, or unique ids of another server'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list stats history convert export import help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 
 # Names of users, for the verbs that take them.
 function __fish_mailusradm_users
     sh -c "{ getent passwd | awk -F: '\$3 >= 1000 && \$3 < 65000 { print \$1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u"
 end
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand list history convert" -f -a "(__fish_mailusradm_users)"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list history convert export import" -f -a "(__fish_mailusradm_users)"

@@ -118,7 +118,7 @@ pub(super) fn with_option(text: String, file: Option<&Path>) -> String {
 /// The verbs that hints name.
 const HINTED: [(&str, &[&str]); 2] = [
     ("mailauth", &["init", "add", "passwd", "remove", "list", "lock", "unlock", "import", "rekey"]),
-    ("mailusradm", &["list", "show", "check", "convert"]),
+    ("mailusradm", &["list", "show", "check", "convert", "export", "import"]),
 ];
 
 #[cfg(test)]

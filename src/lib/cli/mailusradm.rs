@@ -33,6 +33,12 @@ pub(crate) enum Verb {
 
     /// Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay
     Convert(Convert),
+
+    /// Write a maildrop into a file
+    Export(Export),
+
+    /// Add messages of a file to a maildrop, or unique ids of another server
+    Import(Import),
 }
 
 /// How a list is written; flattened into the verbs that list something.
@@ -61,6 +67,57 @@ pub(crate) struct Convert {
     /// Remove the old maildrop, and one that an earlier conversion has kept
     #[arg(long)]
     pub(crate) remove_old: bool,
+}
+
+/// `mailusradm export`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Export {
+    /// The user
+    #[arg(value_name = "USER")]
+    pub(crate) user: String,
+
+    /// The new file, an mbox [default: standard output]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// `mailusradm import`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Import {
+    /// The user
+    #[arg(value_name = "USER")]
+    pub(crate) user: String,
+
+    /// Messages, an mbox; - is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Leave lines that begin with >From as they are
+    #[arg(long, requires = "file")]
+    pub(crate) as_is: bool,
+
+    /// Take unique ids from a list, from X-UIDL (headers), or compute them (computed)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_parser = parse_uidl_from)]
+    pub(crate) uidl_from: Option<UidlFrom>,
+}
+
+/// Where unique ids come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UidlFrom {
+    /// From `X-UIDL`.
+    Headers,
+    /// They are computed.
+    Computed,
+    /// From this list.
+    File(PathBuf),
+}
+
+fn parse_uidl_from(text: &str) -> Result<UidlFrom, String> {
+    Ok(match text {
+        "headers" => UidlFrom::Headers,
+        "computed" => UidlFrom::Computed,
+        file => UidlFrom::File(PathBuf::from(file)),
+    })
 }
 
 /// A format of maildrops.

@@ -7,6 +7,7 @@ pub(crate) mod maildir;
 pub(crate) mod mbox;
 #[cfg(test)]
 mod model;
+pub(crate) mod transfer;
 pub(crate) mod uidl;
 
 use crate::config::Format;

@@ -4,6 +4,7 @@ mod convert;
 mod history;
 mod list;
 mod stats;
+mod transfer;
 
 use super::outcome::{self, Failure, IO, NO_PERMISSION, NO_USER, Outcome, USAGE, hints_name};
 use crate::auth::{Account, roster};
@@ -38,6 +39,8 @@ fn run(options: Options) -> Outcome {
         Verb::Stats(options) => stats::run(&options, &config),
         Verb::History(options) => history::run(&options, &config),
         Verb::Convert(options) => convert::run(&options, &config),
+        Verb::Export(options) => transfer::export(&options, &config),
+        Verb::Import(options) => transfer::import(&options, &config),
     }
 }
 

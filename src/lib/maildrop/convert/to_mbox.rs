@@ -8,7 +8,7 @@ use crate::maildrop::index::Index;
 use crate::maildrop::maildir::build::folders_of;
 use crate::maildrop::maildir::pieces::{Piece, key_of};
 use crate::maildrop::maildir::{Maildir, open};
-use crate::maildrop::mbox::build::{Message, Quoting, write};
+use crate::maildrop::mbox::build::{Frame, Message, Quoting, write};
 use crate::maildrop::mbox::local::Local;
 use crate::maildrop::mbox::spool::{Purpose, Spool};
 use crate::maildrop::mbox::whole;
@@ -117,10 +117,12 @@ fn append(
     let message = Message {
         file,
         range: (0, length),
-        envelope: None,
+        without: None,
+        frame: Frame::MadeEnvelope,
         received,
         flags: Some(flags),
         added: Vec::new(),
+        unquote: false,
         quoting: Quoting::Least,
     };
     write(&message, out)

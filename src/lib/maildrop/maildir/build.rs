@@ -18,9 +18,18 @@ pub(crate) struct Builder {
     tmp: Directory,
     /// The time in the next name at least: messages keep their order.
     time: u32,
+    /// Of the second in which this began, so that two that begin in one second keep their order.
+    micros: u32,
     sequence: u32,
     /// Nobody else makes names with this in them.
     unique: u64,
+}
+
+/// A message in `tmp`.
+pub(crate) struct Draft {
+    name: String,
+    /// Where it will be.
+    place: Place,
 }
 
 /// What a message is stored with.
@@ -55,7 +64,20 @@ impl Builder {
             maildir.make_directory("tmp", 0o700)?;
         }
         let folders = Folders { new: inner("new")?, cur: inner("cur")?, notes: Vec::new() };
-        Ok(Self { folders, tmp: inner("tmp")?, time: 0, sequence: 0, unique: random::number()? })
+        Ok(Self {
+            folders,
+            tmp: inner("tmp")?,
+            time: 0,
+            micros: clock::wall().subsec_micros(),
+            sequence: 0,
+            unique: random::number()?,
+        })
+    }
+
+    /// From here on names say now at the earliest: what is added stands behind all that is there.
+    pub(crate) fn append(mut self) -> Self {
+        self.time = now();
+        self
     }
 
     /// Writes a message, not durably yet. `fill` gets an empty file. Names go up, so that messages keep their order; their
@@ -68,11 +90,25 @@ impl Builder {
         stamped: Stamped,
         fill: impl FnOnce(&File) -> io::Result<()>,
     ) -> io::Result<Made> {
-        let now = u32::try_from(clock::wall().as_secs()).unwrap_or(u32::MAX);
+        let draft = self.draft(stamped, fill)?;
+        self.publish(draft)
+    }
+
+    /// Writes a message that nobody sees yet.
+    ///
+    /// # Errors
+    /// As for [`Builder::add`].
+    pub(crate) fn draft(
+        &mut self,
+        stamped: Stamped,
+        fill: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<Draft> {
+        let now = now();
         let received = if stamped.received == 0 { now } else { stamped.received };
         self.time = self.time.max(received.min(now));
         self.sequence = self.sequence.saturating_add(1);
-        let draft = format!("{}.Q{:010}R{:016x}.poptools", self.time, self.sequence, self.unique);
+        let draft =
+            format!("{}.M{:06}Q{:010}R{:016x}.poptools", self.time, self.micros, self.sequence, self.unique);
         let file = self.tmp.create(&draft, 0o600)?;
         let written = fill(&file).and_then(|()| {
             let stamp = Stamp { seconds: i64::from(received), nanoseconds: 0 };
@@ -86,9 +122,31 @@ impl Builder {
         let (folder, info) =
             if stamped.flags.old { (Folder::Cur, stamped.flags.info()) } else { (Folder::New, Vec::new()) };
         let name = [draft.as_bytes(), sizes.as_bytes(), &info].concat();
-        self.tmp.move_entry(draft.as_bytes(), self.folders.get(folder), &name)?;
         let place = Place { folder, name, inode: found.identity.inode, modified: found.identity.modified };
+        Ok(Draft { name: draft, place })
+    }
+
+    /// Opens a message that nobody sees yet.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn open_draft(&self, draft: &Draft) -> io::Result<File> {
+        self.tmp.open_file(&draft.name)
+    }
+
+    /// Shows a message.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn publish(&self, draft: Draft) -> io::Result<Made> {
+        let Draft { name, place } = draft;
+        self.tmp.move_entry(name.as_bytes(), self.folders.get(place.folder), &place.name)?;
         Ok(Made::new(place))
+    }
+
+    /// Takes a message away again that nobody has seen.
+    pub(crate) fn drop_draft(&self, draft: &Draft) {
+        let _ = self.tmp.remove(&draft.name);
     }
 
     /// Makes messages durable.
@@ -106,11 +164,14 @@ impl Builder {
         self.folders.cur.sync()
     }
 
-    /// Takes messages away again that nobody has seen.
-    #[allow(dead_code)] // `mailusradm import` does.
+    /// Takes a message away again.
     pub(crate) fn remove(&self, made: &Made) {
         let _ = self.folders.get(made.place().folder).remove_entry(&made.place().name);
     }
+}
+
+fn now() -> u32 {
+    u32::try_from(clock::wall().as_secs()).unwrap_or(u32::MAX)
 }
 
 /// Removes a Maildir with all that is in it. One with other directories than those of a Maildir stays as it is: those are a user's

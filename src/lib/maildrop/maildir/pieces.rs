@@ -147,3 +147,31 @@ impl Made {
 pub(crate) fn key_of(note: &[u8]) -> Result<u64> {
     Ok(numbering::name_hash(&Place::decode(note)?.name))
 }
+
+/// What is known by the bases of names, by what is remembered of them.
+pub(crate) fn keys_of<'a, T>(named: impl Iterator<Item = (&'a [u8], T)>) -> HashMap<Key, T> {
+    named.map(|(base, known)| (numbering::name_hash(base), known)).collect()
+}
+
+impl Maildir {
+    /// What is remembered of the name of the message at this position (from 0).
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub(crate) fn key(&mut self, position: u32) -> Result<Key> {
+        Ok(numbering::name_hash(&self.message(position)?.1.name))
+    }
+
+    /// The hash of a message file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn hash_of(file: &File) -> Result<u128> {
+        let unreadable = |error| Error::io("cannot read a message", error);
+        let found = crate::sys::file::status(file).map_err(unreadable)?;
+        let measured = super::refresh::measure_file(file, &found, &mut Vec::new())?;
+        measured
+            .map(|measured| measured.hash)
+            .ok_or_else(|| Error::new(Kind::Temporary, "a message changes while it is read"))
+    }
+}

@@ -17,11 +17,23 @@ const CHUNK: usize = 64 * 1024;
 /// Which lines of a message get a `>` in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quoting {
+    /// None: it stands for itself.
+    No,
     /// Those that would begin a message.
     Least,
     /// All that begin with `From `, and those that begin so behind some `>` (mboxrd), so that it can be undone.
-    #[allow(dead_code)] // `mailusradm export` does.
     Reversible,
+}
+
+/// What stands around a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Frame {
+    /// Nothing.
+    Bare,
+    /// This envelope line, line end included, and an empty line.
+    Envelope(Vec<u8>),
+    /// The same with an envelope line that is made of what is known.
+    MadeEnvelope,
 }
 
 /// A message that is written.
@@ -29,14 +41,17 @@ pub(crate) struct Message<'a> {
     pub(crate) file: &'a File,
     /// Where it begins in the file, and how many octets it has.
     pub(crate) range: (u64, u64),
-    /// Its envelope line, line end included; made of what is known where there is none.
-    pub(crate) envelope: Option<Vec<u8>>,
+    /// Lines of its header that are left out: where they begin behind its beginning, and where they end.
+    pub(crate) without: Option<(u64, u64)>,
+    pub(crate) frame: Frame,
     /// When it was received, in seconds since 1970.
     pub(crate) received: u32,
     /// What `Status` and `X-Status` shall say; none: what they say already.
     pub(crate) flags: Option<Flags>,
     /// Lines that are put at the end of the header, each with a line end.
     pub(crate) added: Vec<u8>,
+    /// Whether lines lose a `>` first that [`Quoting::Reversible`] has put there.
+    pub(crate) unquote: bool,
     pub(crate) quoting: Quoting,
 }
 
@@ -50,9 +65,10 @@ pub(crate) fn write(message: &Message<'_>, out: &mut BufWriter<impl Write>) -> i
     let count = usize::try_from(length).unwrap_or(CHUNK).min(CHUNK);
     let count = read_at(message.file, &mut beginning[..count], start)?;
     let beginning = &beginning[..count];
-    match &message.envelope {
-        Some(envelope) => out.write_all(envelope)?,
-        None => out.write_all(envelope(beginning, message.received).as_bytes())?,
+    match &message.frame {
+        Frame::Bare => {}
+        Frame::Envelope(line) => out.write_all(line)?,
+        Frame::MadeEnvelope => out.write_all(envelope(beginning, message.received).as_bytes())?,
     }
     let flags = message.flags.filter(|flags| Flags::of_header(beginning) != *flags);
     let mut lines = Lines {
@@ -65,7 +81,13 @@ pub(crate) fn write(message: &Message<'_>, out: &mut BufWriter<impl Write>) -> i
         quoted: 0,
         last: [0; 2],
     };
-    lines.copy(start, length)?;
+    match message.without {
+        Some((from, to)) if from <= to && to <= length => {
+            lines.copy(start, from)?;
+            lines.copy(start + to, length - to)?;
+        }
+        _ => lines.copy(start, length)?,
+    }
     lines.finish()
 }
 
@@ -121,7 +143,11 @@ impl<W: Write> Lines<'_, W> {
                 }
                 let line = &buffer[done..line_end.unwrap_or(filled)];
                 done += line.len();
+                let mut line = line;
                 if !open {
+                    if self.message.unquote && !self.in_header && line.starts_with(b">") && is_from(line) {
+                        line = &line[1..];
+                    }
                     left_out = self.line_begins(line)?;
                 }
                 if !left_out {
@@ -161,11 +187,9 @@ impl<W: Write> Lines<'_, W> {
 
     fn is_quoted(&self, line: &[u8]) -> bool {
         match self.message.quoting {
+            Quoting::No => false,
             Quoting::Least => self.after_empty && begins_message(line, false, true),
-            Quoting::Reversible => {
-                let behind = line.iter().position(|octet| *octet != b'>').unwrap_or(line.len());
-                line[behind..].starts_with(b"From ")
-            }
+            Quoting::Reversible => is_from(line),
         }
     }
 
@@ -181,8 +205,11 @@ impl<W: Write> Lines<'_, W> {
         Ok(())
     }
 
-    /// The message ends in a line end, and an empty line stands behind it.
+    /// The message ends in a line end, and an empty line stands behind it, unless it is bare.
     fn finish(mut self) -> io::Result<u32> {
+        if self.message.frame == Frame::Bare {
+            return Ok(self.quoted);
+        }
         let missing: &[u8] = match self.last {
             [_, b'\n'] | [0, 0] => b"",
             // This CR belongs to the line, and must not become half of its end.
@@ -196,6 +223,12 @@ impl<W: Write> Lines<'_, W> {
         self.out.write_all(b"\n")?;
         Ok(self.quoted)
     }
+}
+
+/// Whether the line is `From `, behind some `>` or none.
+fn is_from(line: &[u8]) -> bool {
+    let behind = line.iter().position(|octet| *octet != b'>').unwrap_or(line.len());
+    line[behind..].starts_with(b"From ")
 }
 
 fn write_counted(out: &mut impl Write, octets: &[u8], last: &mut [u8; 2]) -> io::Result<()> {

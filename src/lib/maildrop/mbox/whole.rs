@@ -52,3 +52,29 @@ pub(crate) fn begin_of_appended(file: &File, known: u64) -> io::Result<Option<u6
 fn unreadable(error: io::Error) -> Error {
     Error::io("cannot read the mailbox", error)
 }
+
+/// The hashes of the messages in a file that is no maildrop.
+///
+/// # Errors
+/// It cannot be read or is no mbox.
+pub(crate) fn hashes(file: &File) -> Result<Vec<u128>> {
+    let (mut hashes, mut position) = (Vec::new(), 0);
+    let fill = |buffer: &mut [u8]| {
+        let count = read_at(file, buffer, position).map_err(unreadable)?;
+        position += count as u64;
+        Ok(count)
+    };
+    super::scan::scan(0, fill, |record| {
+        hashes.push(record.hash);
+        Ok(())
+    })?;
+    Ok(hashes)
+}
+
+/// What must stand behind `length` octets of a mailbox so that a message can follow.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn padding(file: &File, length: u64) -> io::Result<&'static [u8]> {
+    update::missing_line_ends(file, length)
+}

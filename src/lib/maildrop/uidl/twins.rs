@@ -16,7 +16,7 @@
 mod imported;
 mod named;
 
-pub(crate) use imported::Imported;
+pub(crate) use imported::{Imported, is_id};
 pub(crate) use named::{Names, Naming};
 
 use crate::error::{Error, Kind, Result};
