@@ -1,0 +1,245 @@
+//! RETR: latency, everything one by one and pipelined, one huge message, and the same over TLS.
+
+use super::PASSWORD;
+use super::client::Client;
+use super::common::world::uid;
+use super::mailboxes::{add, message, wire};
+use super::meter::{own_cpu, pin};
+use super::peers::Peer;
+use super::polls::owner;
+use super::report::median;
+use super::{Bench, Sample, millis};
+use std::fs;
+use std::io::{Error, Read, Result, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+const OCTETS: usize = 10_500;
+
+pub(crate) fn rows(bench: &mut Bench<'_>) {
+    let count = if bench.plan.full { 10_000 } else { 2_000 };
+    let wanted =
+        |names: &[&str]| {
+            bench.plan.rows.is_empty()
+                || bench.plan.rows.iter().any(|row| {
+                    names.iter().any(|name| name.starts_with(row.as_str()) || row.starts_with(name))
+                })
+        };
+    if wanted(&["latency", "retr", "tls-retr", "tls-login"]) {
+        for peer in &bench.peers {
+            add(&peer.maildrop("mid"), peer.format, 0..count, OCTETS, uid("mid"), owner(peer, "mid"));
+        }
+        let all: Vec<Vec<u8>> = (0..count).map(|number| wire(&message(number, OCTETS))).collect();
+        bench.row("latency-retr", 3, |peer| latency(peer, &all));
+        bench.row("retr-lockstep", 3, |peer| everything(peer, &all, How::Lockstep));
+        bench.row("retr-lockstep-pinned", 3, |peer| everything(peer, &all, How::Pinned));
+        bench.row("retr-pipelined", 3, |peer| everything(peer, &all, How::Pipelined));
+        bench.row("tls-retr-lockstep", 3, |peer| match peer.secure {
+            Some(_) => everything(peer, &all, How::Tls),
+            None => Ok(None),
+        });
+        bench.row("tls-login-p99", 2, |peer| logins_beside_downloads(peer, count));
+    }
+    if wanted(&["huge"]) {
+        let octets = if bench.plan.full { 512 << 20 } else { 32 << 20 };
+        for peer in &bench.peers {
+            add(&peer.maildrop("huge"), peer.format, 0..1, octets, uid("huge"), owner(peer, "huge"));
+        }
+        let expected = vec![wire(&message(0, octets))];
+        bench.row("huge-retr", 3, |peer| everything(peer, &expected, How::Lockstep));
+        bare(bench, &expected[0]);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    Lockstep,
+    Pinned,
+    Pipelined,
+    Tls,
+}
+
+/// CPU per GB, and whether what comes is what is there.
+fn everything(peer: &Peer, all: &[Vec<u8>], how: How) -> Result<Option<Sample>> {
+    let user = if all.len() == 1 { "huge" } else { "mid" };
+    let port = if how == How::Tls { peer.secure.unwrap_or(peer.port) } else { peer.port };
+    if how == How::Pinned {
+        peer.meter.pin(&[0]);
+        pin(0, &[0]);
+    }
+    let done = retrieve(peer, port, user, all, how);
+    if how == How::Pinned {
+        let cores: Vec<usize> = (0..std::thread::available_parallelism().map_or(1, usize::from)).collect();
+        peer.meter.pin(&cores);
+        pin(0, &cores);
+    }
+    done.map(Some)
+}
+
+fn retrieve(peer: &Peer, port: u16, user: &str, all: &[Vec<u8>], how: How) -> Result<Sample> {
+    let mut client = Client::log_in(port, how == How::Tls, user, PASSWORD)?;
+    client.ok("NOOP")?;
+    let (cpu, began) = (peer.meter.cpu(), Instant::now());
+    let mut different = 0;
+    if how == How::Pipelined {
+        // As many as a client may have under way: their commands fit into any buffer.
+        for (first, some) in all.chunks(64).enumerate() {
+            let commands: String =
+                (0..some.len()).map(|at| format!("RETR {}\r\n", first * 64 + at + 1)).collect();
+            client.send(commands.as_bytes())?;
+            for expected in some {
+                different += usize::from(!client.receives(expected)?);
+            }
+        }
+    } else {
+        for (at, expected) in all.iter().enumerate() {
+            client.send(format!("RETR {}\r\n", at + 1).as_bytes())?;
+            different += usize::from(!client.receives(expected)?);
+        }
+    }
+    client.ok("NOOP")?;
+    let (wall, cpu) = (began.elapsed(), peer.meter.cpu().saturating_sub(cpu));
+    client.quit()?;
+    let gigabytes = all.iter().map(Vec::len).sum::<usize>() as f64 / 1e9;
+    let mut sample =
+        vec![("cpu-s/GB", cpu.as_secs_f64() / gigabytes), ("wall-s/GB", wall.as_secs_f64() / gigabytes)];
+    if different > 0 {
+        if peer.is_ours() {
+            return Err(Error::other(format!("{different} messages are not what they should be")));
+        }
+        sample.push(("altered", different as f64));
+    }
+    Ok(sample)
+}
+
+/// The time from RETR to its last octet, for a client that delays its acknowledgements.
+fn latency(peer: &Peer, all: &[Vec<u8>]) -> Result<Option<Sample>> {
+    let mut client = Client::log_in(peer.port, false, "mid", PASSWORD)?;
+    let mut times = Vec::new();
+    for (at, expected) in all.iter().enumerate().take(300) {
+        delay_acknowledgements(client.socket());
+        let began = Instant::now();
+        client.send(format!("RETR {}\r\n", at + 1).as_bytes())?;
+        client.receives(expected)?;
+        times.push(millis(began.elapsed()));
+    }
+    client.quit()?;
+    let stalls = times.iter().filter(|time| **time > 35.0).count();
+    Ok(Some(vec![("p50-ms", median(&times)), ("stalls", stalls as f64)]))
+}
+
+fn delay_acknowledgements(socket: &TcpStream) {
+    let off: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and the kernel reads one int.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_QUICKACK,
+            (&raw const off).cast(),
+            libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap(),
+        );
+    }
+}
+
+/// Logins while others download over TLS without end.
+fn logins_beside_downloads(peer: &Peer, count: usize) -> Result<Option<Sample>> {
+    let Some(port) = peer.secure else { return Ok(None) };
+    let clients = if count > 5000 { 50 } else { 10 };
+    for number in 0..clients {
+        let user = format!("p{number}");
+        let path = peer.maildrop(&user);
+        // What polls left there is in the way.
+        let _ = fs::remove_file(&path);
+        let _ = fs::remove_dir_all(&path);
+        add(&path, peer.format, 0..50, OCTETS, uid(&user), owner(peer, &user));
+    }
+    add(&peer.maildrop("p60"), peer.format, 0..5, OCTETS, uid("p60"), owner(peer, "p60"));
+    let over = AtomicBool::new(false);
+    let times = std::thread::scope(|scope| {
+        let download = |number: usize| -> Result<()> {
+            let mut client = Client::log_in(port, true, &format!("p{number}"), PASSWORD)?;
+            while !over.load(Ordering::Relaxed) {
+                for at in 1..=50 {
+                    client.ok(&format!("RETR {at}"))?;
+                    client.multiline(|_| {})?;
+                }
+            }
+            client.quit()
+        };
+        let all: Vec<_> = (0..clients).map(|number| scope.spawn(move || download(number))).collect();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let mut times = Vec::new();
+        let mut one = || -> Result<()> {
+            let began = Instant::now();
+            let client = Client::log_in(peer.port, false, "p60", PASSWORD)?;
+            times.push(millis(began.elapsed()));
+            client.quit()
+        };
+        let done = (0..100).try_for_each(|_| one());
+        over.store(true, Ordering::Relaxed);
+        for one in all {
+            one.join().unwrap()?;
+        }
+        done.map(|()| times)
+    })?;
+    let mut sorted = times;
+    sorted.sort_by(f64::total_cmp);
+    Ok(Some(vec![("p50-ms", median(&sorted)), ("p99-ms", sorted[sorted.len() * 99 / 100])]))
+}
+
+/// What no server can do without: reading the file, writing to the socket, and a copy with CRLF.
+fn bare(bench: &mut Bench<'_>, expected: &[u8]) {
+    if !bench.plan.wants("huge-retr") {
+        return;
+    }
+    let path = bench.peers[0].maildrop("huge");
+    let mut loops = Vec::new();
+    for _ in 0..bench.plan.rounds(3) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            let mut buffer = vec![0; 256 * 1024];
+            while stream.read(&mut buffer).unwrap() > 0 {}
+        });
+        let (mut stream, _) = listener.accept().unwrap();
+        let file = fs::File::open(&path).unwrap();
+        let (mut buffer, mut offset) = (vec![0; 64 * 1024], 0);
+        let before = own_cpu();
+        loop {
+            let count = file.read_at(&mut buffer, offset).unwrap();
+            if count == 0 {
+                break;
+            }
+            stream.write_all(&buffer[..count]).unwrap();
+            offset += count as u64;
+        }
+        loops.push((own_cpu() - before).as_secs_f64() / (offset as f64 / 1e9));
+        drop(stream);
+        reader.join().unwrap();
+    }
+    let stored = fs::read(&path).unwrap();
+    let before = own_cpu();
+    let mut copied = Vec::with_capacity(64 * 1024 * 2);
+    let mut octets = 0;
+    for piece in stored.chunks(64 * 1024) {
+        copied.clear();
+        let mut from = 0;
+        for at in memchr::memchr_iter(b'\n', piece) {
+            copied.extend_from_slice(&piece[from..at]);
+            copied.extend_from_slice(b"\r\n");
+            from = at + 1;
+        }
+        copied.extend_from_slice(&piece[from..]);
+        octets += copied.len();
+    }
+    let copy = (own_cpu() - before).as_secs_f64() / (expected.len() as f64 / 1e9);
+    assert!(octets >= expected.len(), "the copy is of the whole message");
+    let both = median(&loops) + copy;
+    bench.report.add("huge-retr", "(bare loop)", vec![("cpu-s/GB", both)]);
+    bench.report.print("huge-retr", std::time::Duration::ZERO);
+}
