@@ -16,6 +16,7 @@ pub(crate) use template::Template;
 use serde::Deserialize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Everything that can be configured in this version. `Config::default()` is what an empty file means.
@@ -300,9 +301,15 @@ impl Limits {
         if self.max_verifications > 0 {
             return self.max_verifications;
         }
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        u16::try_from(cores.saturating_mul(2)).unwrap_or(u16::MAX)
+        u16::try_from(cores().saturating_mul(2)).unwrap_or(u16::MAX)
     }
+}
+
+/// The cores that this process may use. They are counted once, before the first fork: to do it at each login costs more than to look
+/// into the shadow database.
+pub(crate) fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
 }
 
 impl TryFrom<String> for Format {

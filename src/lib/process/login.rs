@@ -376,10 +376,9 @@ impl<'a> Server<'a> {
 
     fn hear_verdict(&mut self, number: usize) {
         let Some(attempt) = self.connections.get(&number).and_then(Connection::attempt) else { return };
-        let mut buffer = vec![0; LARGEST];
-        let heard = match socket::receive(attempt, &mut buffer, false) {
+        let heard = match socket::receive_whole(attempt, LARGEST) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Ok(message) if message.length > 0 => Answer::from_bytes(&buffer[..message.length]).ok(),
+            Ok((buffer, message)) if message.length > 0 => Answer::from_bytes(&buffer[..message.length]).ok(),
             _ => None,
         };
         if !matches!(heard, Some(Answer::Ready | Answer::Proven(_))) {

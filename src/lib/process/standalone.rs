@@ -11,7 +11,7 @@ use super::monitor::{Channel, Monitor, Speaker, limits};
 use super::vault::{self, Sealed};
 use super::{inetd, places};
 use crate::auth;
-use crate::config::{Address, Config, defaults};
+use crate::config::{self, Address, Config, defaults};
 use crate::error::{Error, Kind, Result};
 use crate::log::{Log, SessionId};
 use crate::sys::descriptors::Passed;
@@ -19,7 +19,6 @@ use crate::sys::notify::Manager;
 use crate::sys::{clock, process, socket};
 use crate::transport::listen;
 use std::net::TcpListener;
-use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -169,8 +168,7 @@ impl Monitor {
 
     /// One login process for each core; one that cannot be started now is started later.
     fn start_generation(&mut self) {
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        for _ in 0..cores {
+        for _ in 0..config::cores() {
             if let Err(error) = self.start_login_process() {
                 self.own_fault(&error);
                 let later = clock::now() + BREATH;

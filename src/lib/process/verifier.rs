@@ -252,11 +252,11 @@ fn hear(attempt: &OwnedFd) -> Result<(Attempt, Option<OwnedFd>)> {
 
 fn hear_within(attempt: &OwnedFd, patience: Duration) -> Result<(Attempt, Option<OwnedFd>)> {
     let broken = || Error::new(Kind::Temporary, "the login process sent no message that can be understood");
-    let mut buffer = Zeroizing::new(vec![0; LARGEST]);
     if !socket::wait(attempt, Wait::Read, clock::now() + patience).unwrap_or(false) {
         return Err(broken());
     }
-    let mut received = socket::receive(attempt, &mut buffer, false).map_err(|_| broken())?;
+    let (buffer, mut received) = socket::receive_whole(attempt, LARGEST).map_err(|_| broken())?;
+    let buffer = Zeroizing::new(buffer);
     let message = Attempt::from_bytes(&buffer[..received.length]).map_err(|_| broken())?;
     Ok((message, received.descriptors.pop()))
 }

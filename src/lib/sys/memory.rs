@@ -3,7 +3,6 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering, compiler_fence};
-use zeroize::Zeroize;
 
 /// Stack that verification may have used; yescrypt and NSS stay far below.
 const STACK: usize = 192 * 1024;
@@ -89,11 +88,37 @@ pub(crate) fn overwrite_freed(on: bool) {
 }
 
 /// Overwrites the part of the stack that calls below this one have left behind.
+///
+/// Pages that nobody calls any more are given back, and read as zeros from then on: to write them would first have the kernel make
+/// those that were never used. What lies nearer is overwritten.
 #[inline(never)]
 pub(crate) fn wipe_stack() {
-    let mut area = [0xffu8; STACK];
-    black_box(&mut area).zeroize();
+    let here = 0_u8;
+    let page = page();
+    // Below the frame of the call that gives back.
+    let end = (std::ptr::from_ref(black_box(&here)).addr() & !(page - 1)).saturating_sub(page);
+    // SAFETY: the area is below everything on this stack that is still used: the call's own frame is within the page that stays. The
+    // process has one thread, and the kernel keeps a gap of 1 MiB below its stack, so the area is stack or nothing. A part that was
+    // never used is ENOMEM, after the rest was given back.
+    unsafe {
+        libc::madvise(std::ptr::without_provenance_mut(end - STACK), STACK, libc::MADV_DONTNEED);
+    }
+    wipe_near();
+}
+
+/// Overwrites what lies between the caller's frame and the pages that were given back.
+#[inline(never)]
+fn wipe_near() {
+    let mut area = std::mem::MaybeUninit::<[u64; 4 * 4096 / size_of::<u64>()]>::uninit();
+    // SAFETY: the array is this call's own, and nothing reads it.
+    unsafe { overwrite(area.as_mut_ptr().cast(), size_of_val(&area)) };
     black_box(&area);
+}
+
+/// The size of a page of memory.
+fn page() -> usize {
+    // SAFETY: sysconf has no memory arguments.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
 /// Gives free memory back to the system, so that a session stays small after verification.

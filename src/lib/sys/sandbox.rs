@@ -3,15 +3,14 @@
 //! A role names groups of system calls; what a group holds stands here, so that a review of a role is a review
 //! of a few words. A call that is not allowed fails with EPERM.
 
+mod filter;
+
 use crate::error::{Error, Kind, Result};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreatedAttr, Scope,
 };
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
+use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -130,14 +129,9 @@ impl Fence<'_> {
             Error::new(Kind::Permanent, format!("cannot set up the system-call filter: {cause}"))
         };
         let architecture = std::env::consts::ARCH.try_into().map_err(|cause| failed(&cause))?;
-        let filter = SeccompFilter::new(
-            rules(self.calls).map_err(|cause| failed(&cause))?,
-            SeccompAction::Errno(libc::EPERM.unsigned_abs()),
-            SeccompAction::Allow,
-            architecture,
-        )
-        .map_err(|cause| failed(&cause))?;
-        let program: BpfProgram = filter.try_into().map_err(|cause| failed(&cause))?;
+        let program = rules(self.calls)
+            .and_then(|rules| filter::compile(rules, architecture))
+            .map_err(|cause| failed(&cause))?;
         match seccompiler::apply_filter(&program) {
             Ok(()) => Ok(true),
             Err(seccompiler::Error::Seccomp(cause)) if cause.raw_os_error() == Some(libc::EINVAL) => {

@@ -241,6 +241,26 @@ pub(crate) fn receive(fd: impl AsFd, buffer: &mut [u8], patient: bool) -> io::Re
     receive_with_room(fd, buffer, &mut [0; ROOM], patient)
 }
 
+/// The same into a buffer as large as the message, which is at most so large: what is never used need be neither made nor wiped.
+///
+/// # Errors
+/// As [`receive`].
+pub(crate) fn receive_whole(fd: impl AsFd, largest: usize) -> io::Result<(Vec<u8>, Received)> {
+    let flags = libc::MSG_PEEK | libc::MSG_TRUNC | libc::MSG_DONTWAIT;
+    let descriptor = fd.as_fd().as_raw_fd();
+    // SAFETY: nothing is written, since the buffer has no octets.
+    let peek = || unsafe { libc::recv(descriptor, std::ptr::null_mut(), 0, flags) };
+    let length = retry(|| Errno::result(peek()));
+    let length = match length {
+        // As `receive` has it.
+        Err(error) if error.raw_os_error() == Some(libc::ECONNRESET) => 0,
+        other => usize::try_from(other?).map_err(io::Error::other)?,
+    };
+    let mut buffer = vec![0; length.min(largest)];
+    let received = receive(fd, &mut buffer, false)?;
+    Ok((buffer, received))
+}
+
 fn receive_with_room(
     fd: impl AsFd,
     buffer: &mut [u8],
