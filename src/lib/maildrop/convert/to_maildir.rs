@@ -9,7 +9,7 @@ use crate::maildrop::maildir::build::{Builder, Stamped};
 use crate::maildrop::maildir::pieces::{Made, namings};
 use crate::maildrop::maildir::{Maildir, open};
 use crate::maildrop::mbox::local::Local;
-use crate::maildrop::mbox::spool::{Purpose, Spool};
+use crate::maildrop::mbox::spool::Purpose;
 use crate::maildrop::mbox::{envelope, scan, whole};
 use crate::maildrop::uidl::twins::Twins;
 use crate::maildrop::{Entry, Maildrop, Uidl};
@@ -36,10 +36,10 @@ pub(super) fn run(place: &Place<'_>) -> Result<Done> {
     let mut local = Local::new(&site.path, site.locks, site.uid)?;
     let missing = || Error::new(Kind::Permanent, format!("{} does not exist", site.path.display()));
     // What a killed update left in the spool nobody would remove once there is no mbox.
-    local.lock(Purpose::Recover)?.ok_or_else(missing)?;
-    local.unlock()?;
+    whole::lock(&mut local, &site.state, Purpose::Recover)?.ok_or_else(missing)?;
+    whole::unlock(&mut local, &site.state)?;
     place.clear()?;
-    let locked = local.lock(Purpose::Update)?.ok_or_else(missing)?;
+    let locked = whole::lock(&mut local, &site.state, Purpose::Update)?.ok_or_else(missing)?;
     let file = locked.file;
     let before = status(&file).map_err(|error| place.failed("look at", error))?.identity;
     let (mut index, twins) = whole::survey(&file, &site.state)?;
@@ -62,7 +62,7 @@ pub(super) fn run(place: &Place<'_>) -> Result<Done> {
         }
         return Err(error);
     }
-    local.unlock()?;
+    whole::unlock(&mut local, &site.state)?;
     let mut done = Done {
         messages: u32::try_from(made.len()).unwrap_or(u32::MAX),
         notes: locked.notes,

@@ -6,18 +6,18 @@ use crate::error::{Error, Kind, Result};
 use crate::maildrop::flags::Flags;
 use crate::maildrop::index::Index;
 use crate::maildrop::maildir::build::folders_of;
-use crate::maildrop::maildir::pieces::{Piece, key_of};
+use crate::maildrop::maildir::pieces::{Arrived, Piece, key_of};
 use crate::maildrop::maildir::{Maildir, open};
 use crate::maildrop::mbox::build::{Frame, Message, Quoting, write};
 use crate::maildrop::mbox::local::Local;
-use crate::maildrop::mbox::spool::{Purpose, Spool};
+use crate::maildrop::mbox::spool::Purpose;
 use crate::maildrop::mbox::whole;
 use crate::maildrop::uidl::twins::{Condition, Numbers, Plan, Twins};
 use crate::maildrop::{Maildrop, Uidl};
 use crate::sys::file::{set_mode, status};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 
 /// A message in the new mailbox.
 #[derive(Clone, Copy)]
@@ -70,7 +70,7 @@ pub(super) fn run(place: &Place<'_>) -> Result<Done> {
     }
     twins.settle(&site.state, true);
     done.messages = u32::try_from(written.len()).unwrap_or(u32::MAX);
-    done.late = bring_over(place, &maildir, keys)?;
+    done.late = bring_over(place, &maildir, &keys)?;
     place.finish(done)
 }
 
@@ -208,33 +208,45 @@ fn check(place: &Place<'_>, file: &File, written: &[Written], now: &mut Twins) -
     now.import(state, &ids).map_err(|error| Error::io("cannot write the uidl file", error))
 }
 
-/// Adds what came to the old Maildir, which is open, to the mailbox.
-fn bring_over(place: &Place<'_>, maildir: &Maildir, mut keys: HashSet<u64>) -> Result<u32> {
+/// Adds what came to the old Maildir, which is open, to the mailbox; how many messages.
+fn bring_over(place: &Place<'_>, maildir: &Maildir, keys: &HashSet<u64>) -> Result<u32> {
     let cannot = |error| place.failed("bring late mail over to", error);
-    let arrived = maildir.arrived_since(&keys).map_err(cannot)?;
-    keys.extend(arrived.iter().map(|(key, ..)| *key));
+    let arrived = maildir.arrived_since(keys).map_err(cannot)?;
     if arrived.is_empty() {
         return Ok(0);
     }
     let site = place.site;
     let mut local = Local::new(&site.path, site.locks, site.uid)?;
     let gone = || Error::new(Kind::Temporary, format!("{} is gone", site.path.display()));
-    let mut mailbox = local.lock(Purpose::Update)?.ok_or_else(gone)?.file;
+    let mailbox = whole::lock(&mut local, &site.state, Purpose::Update)?.ok_or_else(gone)?.file;
     let before = status(&mailbox).map_err(cannot)?.identity.size;
-    let appended = mailbox.seek(SeekFrom::End(0)).and_then(|_| {
-        let mut out = BufWriter::new(&mailbox);
-        for (_, file, flags, received) in &arrived {
-            append(&mut out, file, status(file)?.identity.size, *flags, *received)?;
-        }
-        out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        mailbox.sync_all()
-    });
+    let appended = append_arrived(maildir, &arrived, &mailbox, before);
     if appended.is_err() {
+        // All or nothing: who goes on begins where this one did.
         let _ = mailbox.set_len(before);
     }
-    local.unlock()?;
-    appended.map_err(cannot)?;
-    Ok(u32::try_from(arrived.len()).unwrap_or(u32::MAX))
+    whole::unlock(&mut local, &site.state)?;
+    appended.map_err(cannot)
+}
+
+fn append_arrived(
+    maildir: &Maildir,
+    arrived: &[Arrived],
+    mut mailbox: &File,
+    before: u64,
+) -> io::Result<u32> {
+    mailbox.seek(SeekFrom::Start(before))?;
+    mailbox.write_all(whole::padding(mailbox, before)?)?;
+    let (mut out, mut count) = (BufWriter::with_capacity(256 * 1024, mailbox), 0);
+    for one in arrived {
+        if let Some((file, flags, received)) = maildir.open_arrived(one)? {
+            append(&mut out, &file, status(&file)?.identity.size, flags, received)?;
+            count += 1;
+        }
+    }
+    out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    mailbox.sync_all()?;
+    Ok(count)
 }
 
 /// What came to the old Maildir before somebody was killed.
@@ -251,5 +263,5 @@ pub(super) fn go_on(place: &Place<'_>, mut index: Index) -> Result<u32> {
     let path = place.aside_path();
     let folders = open::folders(Format::Maildir, &path, place.site.uid)?
         .ok_or_else(|| Error::new(Kind::Permanent, format!("{} is gone", path.display())))?;
-    bring_over(place, &Maildir::listed(folders, &path, place.site.uid, place.state()?), keys)
+    bring_over(place, &Maildir::listed(folders, &path, place.site.uid, place.state()?), &keys)
 }

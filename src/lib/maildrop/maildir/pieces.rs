@@ -53,27 +53,32 @@ impl Maildir {
         (0..count).map(|position| Ok(numbering::name_hash(&self.message(position)?.1.name))).collect()
     }
 
-    /// Messages that are there by now and are not among these: open, oldest first, and with their names' keys.
+    /// Messages that are there by now and are not among these, oldest first.
     ///
     /// # Errors
-    /// They cannot be read.
-    pub(crate) fn arrived_since(&self, keys: &HashSet<Key>) -> io::Result<Vec<(Key, File, Flags, u32)>> {
+    /// The directories cannot be listed.
+    pub(crate) fn arrived_since(&self, keys: &HashSet<Key>) -> io::Result<Vec<Arrived>> {
         let listing = Listing::read(&self.folders)?;
-        let mut arrived = Vec::new();
-        for listed in listing.iter().filter(|listed| listed.regular) {
-            let key = numbering::name_hash(listed.name);
-            if keys.contains(&key) {
-                continue;
-            }
-            let Some(file) = self.folders.get(listed.folder).open_entry(listed.name)? else { continue };
-            let found = crate::sys::file::status(&file)?;
-            if super::refresh::strange(&found, self.uid).is_none() {
-                let info = listed.name.get(name::base(listed.name).len()..).unwrap_or_default();
-                let flags = Flags::of_name(listed.folder == Folder::Cur, info);
-                arrived.push((key, file, flags, received(listed.name, found.identity.modified)));
-            }
+        let arrived = listing
+            .iter()
+            .filter(|listed| listed.regular && !keys.contains(&numbering::name_hash(listed.name)));
+        Ok(arrived.map(|listed| Arrived { folder: listed.folder, name: listed.name.to_vec() }).collect())
+    }
+
+    /// Opens one of them, with what is noted of it and when it was received; none when it is gone or no message.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn open_arrived(&self, arrived: &Arrived) -> io::Result<Option<(File, Flags, u32)>> {
+        let Arrived { folder, name } = arrived;
+        let Some(file) = self.folders.get(*folder).open_entry(name)? else { return Ok(None) };
+        let found = crate::sys::file::status(&file)?;
+        if super::refresh::strange(&found, self.uid).is_some() {
+            return Ok(None);
         }
-        Ok(arrived)
+        let info = name.get(name::base(name).len()..).unwrap_or_default();
+        let flags = Flags::of_name(*folder == Folder::Cur, info);
+        Ok(Some((file, flags, received(name, found.identity.modified))))
     }
 
     /// Calls `each` with position and unique id of every message, in order.
@@ -109,6 +114,12 @@ impl Maildir {
 fn received(name: &[u8], modified: Stamp) -> u32 {
     let file = u32::try_from(modified.seconds).ok().filter(|seconds| *seconds > 0).unwrap_or(u32::MAX);
     name::received(name, modified).min(file)
+}
+
+/// A message that came meanwhile.
+pub(crate) struct Arrived {
+    folder: Folder,
+    name: Vec<u8>,
 }
 
 /// A message file that is being made.

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 /// A file in the state directory while the mailbox's locks are asked for and held. One that is found at login says that
 /// somebody was killed meanwhile: a dotlock may stop deliveries, a draft or a temporary file be left in the spool.
-const UPDATING: &str = "updating";
+pub(crate) const UPDATING: &str = "updating";
 
 /// An open mbox.
 pub(crate) struct Mbox {

@@ -1,6 +1,8 @@
 //! An mbox as a whole, for who makes another maildrop of it or it of another.
 
-use super::{refresh, update};
+use super::local::Local;
+use super::spool::{Locked, Purpose, Spool};
+use super::{UPDATING, refresh, update};
 use crate::error::{Error, Result};
 use crate::maildrop::index::{Header, Index};
 use crate::maildrop::uidl::twins::Twins;
@@ -8,6 +10,30 @@ use crate::sys::directory::Directory;
 use crate::sys::file::{read_at, status};
 use std::fs::File;
 use std::io;
+
+/// Locks the mailbox, with the mark by which the next login removes what somebody leaves who is killed meanwhile.
+///
+/// # Errors
+/// As for [`Spool::lock`].
+pub(crate) fn lock(local: &mut Local, state: &Directory, purpose: Purpose) -> Result<Option<Locked>> {
+    // Without room for the mark, a dotlock stays until it is old enough.
+    let _ = state.create(UPDATING, 0o600);
+    let locked = local.lock(purpose)?;
+    if locked.is_none() {
+        let _ = state.remove(UPDATING);
+    }
+    Ok(locked)
+}
+
+/// Gives up the locks.
+///
+/// # Errors
+/// As for [`Spool::unlock`].
+pub(crate) fn unlock(local: &mut Local, state: &Directory) -> Result<()> {
+    local.unlock()?;
+    let _ = state.remove(UPDATING);
+    Ok(())
+}
 
 /// The index of a locked mailbox, brought up to it, and the numbers of equal messages.
 ///

@@ -5,7 +5,8 @@ use crate::error::{Error, Kind, Result};
 use crate::maildrop::maildir::pieces::Piece;
 use crate::maildrop::mbox::build::{Frame, Message, Quoting, write};
 use crate::maildrop::mbox::scan::envelope_check;
-use crate::maildrop::mbox::spool::{Purpose, Spool};
+use crate::maildrop::mbox::spool::Purpose;
+use crate::maildrop::mbox::whole;
 use crate::maildrop::{Imported, Uidl};
 use crate::sys::file::read_at;
 use std::fs::File;
@@ -24,7 +25,7 @@ pub(crate) fn export(site: &Site, out: &File) -> Result<Done> {
     let written = match &mut opened {
         Opened::Missing => Ok(()),
         Opened::Mbox(local, file, index) => {
-            local.unlock()?;
+            whole::unlock(local, &site.state)?;
             index.for_each(|_, record| {
                 let mut envelope = vec![0; record.envelope_length as usize];
                 read_at(file, &mut envelope, record.offset).map_err(|error| site.failed("read", error))?;

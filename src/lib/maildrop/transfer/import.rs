@@ -13,7 +13,7 @@ use crate::maildrop::maildir::build::{Builder, Draft, Stamped};
 use crate::maildrop::maildir::{Maildir, pieces};
 use crate::maildrop::mbox::build::{Frame, Message, Quoting, write};
 use crate::maildrop::mbox::open::split;
-use crate::maildrop::mbox::spool::{Purpose, Spool};
+use crate::maildrop::mbox::spool::Purpose;
 use crate::maildrop::mbox::{envelope, scan, whole};
 use crate::maildrop::uidl::twins::Twins;
 use crate::maildrop::{Imported, Uidl};
@@ -278,7 +278,7 @@ fn messages(site: &Site, mail: &File, ids: Option<&Ids>, as_is: bool) -> Result<
     done.ids = match opened {
         Opened::Mbox(mut local, file, _) => {
             let appended = to_mbox(site, &mail, &there, &file);
-            local.unlock()?;
+            whole::unlock(&mut local, &site.state)?;
             appended?
         }
         Opened::Maildir(_) => to_maildir(site, &mail, &there)?,

@@ -13,7 +13,7 @@ use super::index::Index;
 use super::maildir::{Maildir, open};
 use super::mbox::local::{Local, LockSet};
 use super::mbox::open::split;
-use super::mbox::spool::{Purpose, Spool};
+use super::mbox::spool::Purpose;
 use super::mbox::whole;
 use super::uidl::twins::Twins;
 use super::{Maildrop, Uidl};
@@ -79,7 +79,9 @@ impl Site {
             }
             Some(_) => {
                 let mut local = Local::new(&self.path, self.locks, self.uid)?;
-                let Some(locked) = local.lock(purpose)? else { return Ok(Opened::Missing) };
+                let Some(locked) = whole::lock(&mut local, &self.state, purpose)? else {
+                    return Ok(Opened::Missing);
+                };
                 let (index, _) = whole::survey(&locked.file, &self.state)?;
                 Ok(Opened::Mbox(local, locked.file, index))
             }
