@@ -22,6 +22,7 @@ TMPFILES   = $(PREFIX)/lib/tmpfiles.d
 
 CARGO      = cargo
 PROFILE    = release
+FEATURES   =
 TARGET     = $(or $(CARGO_TARGET_DIR),target)
 INSTALL    = install
 DATA       = $(INSTALL) -D -m 644
@@ -39,7 +40,7 @@ C_REMAP    = -ffile-prefix-map=$(CURDIR)=/poptools -ffile-prefix-map=$(or $(CARG
 .PHONY: all install install-programs install-documents install-services uninstall deb rpm check
 
 all:
-	RUSTFLAGS="$(REMAP)" CFLAGS="$(C_REMAP)" $(CARGO) build --profile $(subst debug,dev,$(PROFILE)) --locked
+	RUSTFLAGS="$(REMAP)" CFLAGS="$(C_REMAP)" $(CARGO) build --profile $(subst debug,dev,$(PROFILE)) --locked $(if $(FEATURES),--features $(FEATURES))
 
 install: install-programs install-documents install-services
 	@[ -n "$(DESTDIR)" ] || sh contrib/advice
@@ -86,6 +87,9 @@ uninstall:
 		$(UNITS:%=.$(UNITDIR)/%) .$(SYSUSERS)/poptools.conf .$(TMPFILES)/poptools.conf
 	rm -rf $(DESTDIR)$(DOCDIR)
 	@echo "left as they are: mail, $(SYSCONFDIR)/poptools, /var/lib/poptools, and what stands in contrib/etc"
+
+# Packages have PAM: libpam's headers are needed (Debian: libpam0g-dev).
+deb rpm: FEATURES = pam
 
 deb: $(if $(NO_BUILD),,all)
 	contrib/debian/build $(PROFILE) $(OUT)

@@ -49,6 +49,8 @@ const PROGRAMS: &[&str] = &[
     "strace",
     "groupmod",
     "rm",
+    "make",
+    "passwd",
     "userdel",
 ];
 
