@@ -1,4 +1,4 @@
-//! Entry points for the fuzz targets (`fuzz/`) and the test that replays their corpora: whatever the octets are, nothing panics,
+//! Entry points for the fuzz targets (`fuzz/`), the benchmarks, and the test that replays the corpora: whatever the octets are, nothing panics,
 //! and what was promised of the outcome holds. Not part of the library's interface.
 
 use crate::maildrop::index::{self, Index, Layout, Record};
@@ -29,6 +29,22 @@ pub fn scanner(octets: &[u8]) {
         end = record.end();
     }
     assert!(end <= octets.len() as u64, "a message ends in the file");
+}
+
+/// How many messages the scanner finds; for benchmarks.
+pub fn messages(octets: &[u8]) -> usize {
+    let (mut rest, mut count) = (octets, 0);
+    let fill = |buffer: &mut [u8]| {
+        let (now, later) = rest.split_at(rest.len().min(buffer.len()));
+        buffer[..now.len()].copy_from_slice(now);
+        rest = later;
+        Ok(now.len())
+    };
+    let found = |_| {
+        count += 1;
+        Ok(())
+    };
+    scan(0, fill, found).map_or(0, |_| count)
 }
 
 fn scanned(octets: &[u8], size: usize) -> Option<(Vec<Record>, u64)> {
