@@ -353,7 +353,7 @@ _mailusradm() {
             return 0
             ;;
         mailusradm__subcmd__list)
-            opts="-h --over --idle --format --columns --config --help"
+            opts="-h --over --idle --orphaned --sort --reverse --format --columns --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -365,6 +365,10 @@ _mailusradm() {
                     ;;
                 --idle)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sort)
+                    COMPREPLY=($(compgen -W "user messages octets oldest newest disk last_login problems" -- "${cur}"))
                     return 0
                     ;;
                 --format)
@@ -474,7 +478,7 @@ _mailusradm_or_users() {
     done
     _mailusradm "$@"
     case "$2,$3,$verb" in
-        -*,*,* | *,--by,* | *,--columns,* | *,--config,* | *,--format,* | *,--html,* | *,--idle,* | *,--over,* | *,--since,* | *,--to,* | *,--top,* | *,--uidl-from,*) ;;
+        -*,*,* | *,--by,* | *,--columns,* | *,--config,* | *,--format,* | *,--html,* | *,--idle,* | *,--over,* | *,--since,* | *,--sort,* | *,--to,* | *,--top,* | *,--uidl-from,*) ;;
         *,*,list | *,*,history | *,*,convert | *,*,export | *,*,import) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u)" -- "$2")) ;;
     esac

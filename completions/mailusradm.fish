@@ -35,12 +35,22 @@ complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "export" -d 'W
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "import" -d 'Add messages of a file to a maildrop, or unique ids of another server'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l over -d 'Maildrops of more octets than SIZE alone, such as 100M' -r
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l idle -d 'Maildrops that nothing happened to for TIME alone, such as 6mo' -r
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l idle -d 'Maildrops that nobody logged in to for TIME alone, such as 6mo' -r
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l sort -d 'The order: large, old and long unused ones first' -r -f -a "user\t'By name'
+messages\t'Most messages first'
+octets\t'Most octets first'
+oldest\t'Oldest message first'
+newest\t'Newest message first'
+disk\t'Largest on disk first'
+last_login\t'Never, and longest ago, first'
+problems\t'Those with problems first'"
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l format -d 'How to write it [default: a table on a terminal, else tsv]' -r -f -a "table\t'With a header and lines, for people'
 json\t'A JSON array with an object for each row'
 tsv\t'A line for each row, fields separated by tabs, no header'"
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l columns -d 'The columns, in this order, separated by commas [default: all that fit]' -r
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l orphaned -d 'Maildrops without a user alone'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l reverse -d 'The other way round'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l since -d 'Count what began within TIME, such as 24h or 6mo' -r
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l by -d 'What to count together' -r -f -a "day\t'The day'

@@ -140,9 +140,21 @@ pub(crate) struct List {
     #[arg(long, value_name = "SIZE", value_parser = human::parse_octets)]
     pub(crate) over: Option<u64>,
 
-    /// Maildrops that nothing happened to for TIME alone, such as 6mo
+    /// Maildrops that nobody logged in to for TIME alone, such as 6mo
     #[arg(long, value_name = "TIME", value_parser = human::parse_span)]
     pub(crate) idle: Option<u64>,
+
+    /// Maildrops without a user alone
+    #[arg(long, conflicts_with = "users")]
+    pub(crate) orphaned: bool,
+
+    /// The order: large, old and long unused ones first
+    #[arg(long, value_enum, value_name = "COLUMN", default_value_t = Order::User)]
+    pub(crate) sort: Order,
+
+    /// The other way round
+    #[arg(long)]
+    pub(crate) reverse: bool,
 
     /// How to write it
     #[command(flatten)]
@@ -217,6 +229,28 @@ pub(crate) struct History {
     pub(crate) listing: Listing,
 }
 
+/// What maildrops are ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Order {
+    /// By name
+    User,
+    /// Most messages first
+    Messages,
+    /// Most octets first
+    Octets,
+    /// Oldest message first
+    Oldest,
+    /// Newest message first
+    Newest,
+    /// Largest on disk first
+    Disk,
+    /// Never, and longest ago, first
+    #[value(name = "last_login")]
+    LastLogin,
+    /// Those with problems first
+    Problems,
+}
+
 /// The definition of `mailusradm`'s options, for completions and for tests of the manual page.
 pub fn command() -> clap::Command {
     Options::command()
@@ -261,9 +295,15 @@ mod tests {
 
     #[test]
     fn wrong_lines_are_usage_errors() {
-        for wrong in
-            ["", "lists", "list --format xml", "list --columns", "stats --html a --format json", "history"]
-        {
+        for wrong in [
+            "",
+            "lists",
+            "list --format xml",
+            "list --columns",
+            "list ann --orphaned",
+            "stats --html a --format json",
+            "history",
+        ] {
             assert_eq!(mailusradm(wrong).unwrap_err().status, 64, "{wrong}");
         }
     }

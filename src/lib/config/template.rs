@@ -94,6 +94,17 @@ impl Template {
     }
 }
 
+impl Template {
+    /// How many names a maildrop's path has below [`Self::spool`].
+    pub(crate) fn depth(&self) -> Option<usize> {
+        let Some(Part::Text(first)) = self.parts.first().filter(|_| self.spool().is_some()) else {
+            return None;
+        };
+        let behind = first.len() - first.rfind('/')?;
+        Some(self.text.get(first.len() - behind..)?.matches('/').count())
+    }
+}
+
 impl TryFrom<String> for Template {
     type Error = String;
 

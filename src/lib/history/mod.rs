@@ -24,7 +24,6 @@ use std::collections::HashMap;
 ///
 /// # Errors
 /// The history cannot be read.
-#[allow(dead_code)] // For lists of maildrops.
 pub(crate) fn last_logins(config: &Config) -> Result<HashMap<String, LastLogin>> {
     History::open(config)?.last_logins()
 }

@@ -15,7 +15,7 @@ mod write;
 
 pub(crate) use write::Writer;
 
-use super::{Entry, Uidl};
+use super::{Entry, Summary, Uidl};
 use crate::error::{Error, Kind, Result};
 use crate::sys::directory::Directory;
 use crate::sys::file::{FileKind, Identity, Stamp, read_at, status};
@@ -38,7 +38,7 @@ const RECORD: usize = 64;
 const CHECKED: usize = PAGE - RECORD;
 /// Where the seed stands in the header: behind the magic and twelve numbers.
 const SEED_AT: usize = 16 + 12 * 8;
-const MAGIC: &[u8; 16] = b"poptools index\x01\n";
+const MAGIC: &[u8; 16] = b"poptools index\x02\n";
 
 /// How the octets of a message end in the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +83,12 @@ pub(crate) struct Record {
     pub(crate) twin: u32,
     /// How it ends.
     pub(crate) ending: Ending,
+    /// When it was received, in seconds since 1970: what the envelope line says, or the name of a file; 0 where nothing does.
+    pub(crate) received: u32,
 }
+
+/// How an envelope's length and a message's ending share a number.
+const ENDING_SHIFT: u32 = 24;
 
 impl Record {
     fn encode(&self) -> [u8; RECORD] {
@@ -93,34 +98,40 @@ impl Record {
         octets.u64(self.header_length);
         octets.u64(self.octets);
         octets.put(&self.hash.to_le_bytes());
-        octets.u32(self.envelope_length);
-        octets.u32(self.envelope_check);
-        octets.u32(self.twin);
-        octets.u32(match self.ending {
+        let ending = match self.ending {
             Ending::Separated => 0,
             Ending::Line => 1,
             Ending::Open => 2,
-        });
+        };
+        octets.u32(self.envelope_length.min(LONGEST_ENVELOPE + 1) | ending << ENDING_SHIFT);
+        octets.u32(self.envelope_check);
+        octets.u32(self.twin);
+        octets.u32(self.received);
         octets.fixed()
     }
 
     fn decode(octets: &[u8]) -> Option<Self> {
         let mut reader = Reader(octets);
+        let (offset, length, header_length, octets) =
+            (reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?);
+        let hash = u128::from_le_bytes(reader.take()?);
+        let shared = reader.u32()?;
         let record = Self {
-            offset: reader.u64()?,
-            length: reader.u64()?,
-            header_length: reader.u64()?,
-            octets: reader.u64()?,
-            hash: u128::from_le_bytes(reader.take()?),
-            envelope_length: reader.u32()?,
+            offset,
+            length,
+            header_length,
+            octets,
+            hash,
+            envelope_length: shared & ((1 << ENDING_SHIFT) - 1),
             envelope_check: reader.u32()?,
             twin: reader.u32()?,
-            ending: match reader.u32()? {
+            ending: match shared >> ENDING_SHIFT {
                 0 => Ending::Separated,
                 1 => Ending::Line,
                 2 => Ending::Open,
                 _ => return None,
             },
+            received: reader.u32()?,
         };
         let sound = record.twin > 0
             && record.header_length <= record.length
@@ -130,7 +141,8 @@ impl Record {
 
     /// What a session needs to know of the message.
     pub(crate) fn entry(&self) -> Entry {
-        Entry { octets: self.octets, uidl: Uidl { hash: self.hash, twin: self.twin } }
+        let uidl = Uidl { hash: self.hash, twin: self.twin };
+        Entry { octets: self.octets, uidl, received: self.received }
     }
 
     /// Where the message begins: behind its envelope line.
@@ -167,9 +179,21 @@ pub(crate) struct Header {
     pub(crate) tail_check: u64,
     /// A random number that the pages' checksums begin with; the writer sets it.
     pub(crate) seed: u64,
+    /// Octets of all messages as they are stored; the writer sets it, and the two below.
+    pub(crate) stored: u64,
+    /// When the message was received that was received first, of those that say so; 0: none does.
+    pub(crate) oldest: u32,
+    /// The same of the one that was received last.
+    pub(crate) newest: u32,
 }
 
 impl Header {
+    /// What a session, or a list of maildrops, says of it.
+    pub(crate) const fn summary(&self) -> Summary {
+        let Self { count, octets, stored, oldest, newest, .. } = *self;
+        Summary { count, octets, stored, oldest, newest }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut octets = Octets::default();
         octets.put(MAGIC);
@@ -183,6 +207,9 @@ impl Header {
         octets.u64(self.notes.0);
         octets.u64(self.notes.1);
         octets.identity(&self.second);
+        octets.u64(self.stored);
+        octets.u32(self.oldest);
+        octets.u32(self.newest);
         octets.0.resize(CHECKED, 0);
         let check = XxHash3_64::oneshot(&octets.0);
         octets.u64(check);
@@ -211,6 +238,9 @@ impl Header {
             },
             notes: (reader.u64()?, reader.u64()?),
             second: reader.identity()?,
+            stored: reader.u64()?,
+            oldest: reader.u32()?,
+            newest: reader.u32()?,
         };
         (header.known <= header.identity.size && header.hidden <= header.known).then_some(header)
     }
@@ -363,7 +393,7 @@ fn page_check(page: &[u8], seed: u64, number: u32) -> u64 {
 }
 
 /// Opens a file in the state directory; none where there is none. What has its name and is not a regular
-/// file with one name is removed: somebody planted it.
+/// file with one name is removed, where something may be: somebody planted it.
 ///
 /// # Errors
 /// The system's.
@@ -371,6 +401,7 @@ pub(crate) fn open_state_file(state: &Directory, name: &str) -> io::Result<Optio
     match state.status(name)? {
         None => return Ok(None),
         Some(status) if status.kind == FileKind::Regular && status.links == 1 => {}
+        Some(_) if !state.may_change() => return Ok(None),
         Some(_) => {
             state.remove(name)?;
             return Ok(None);

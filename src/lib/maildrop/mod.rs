@@ -2,6 +2,7 @@
 
 pub(crate) mod convert;
 pub(crate) mod flags;
+pub(crate) mod glance;
 pub(crate) mod index;
 pub(crate) mod maildir;
 pub(crate) mod mbox;
@@ -39,6 +40,23 @@ pub(crate) struct Entry {
     pub(crate) octets: u64,
     /// Its unique identifier.
     pub(crate) uidl: Uidl,
+    /// When it was received, in seconds since 1970; 0 where nothing says so.
+    pub(crate) received: u32,
+}
+
+/// What is known of a maildrop without a look at its messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Summary {
+    /// Messages in it.
+    pub(crate) count: u32,
+    /// Octets of all of them, as RETR would send them.
+    pub(crate) octets: u64,
+    /// Octets of all of them, as they are stored.
+    pub(crate) stored: u64,
+    /// When the first of them was received, in seconds since 1970; 0 where none says so.
+    pub(crate) oldest: u32,
+    /// The same of the last.
+    pub(crate) newest: u32,
 }
 
 /// An open maildrop, as it was when the session began. Numbers never change in a session.
@@ -48,6 +66,9 @@ pub(crate) trait Maildrop {
 
     /// Octets of all of them, as RETR would send them.
     fn octets(&self) -> u64;
+
+    /// All that is known of it as a whole.
+    fn summary(&self) -> Summary;
 
     /// Replaces `page` by the entries of messages from `first` on, as many as are at hand (at least one when
     /// `first` exists; at most a few hundred).
@@ -110,6 +131,18 @@ pub(crate) fn find(format: Format, path: &Path, uid: u32) -> Result<Found> {
         Some(folders) => Ok(Found::Maildir(folders)),
         None if format == Format::Maildir => Ok(Found::Mbox(None)),
         None => Ok(Found::Mbox(open_mailbox(format, path, uid)?)),
+    }
+}
+
+/// The same for who only looks.
+///
+/// # Errors
+/// As for [`find`].
+pub(crate) fn find_to_read(format: Format, path: &Path, uid: u32) -> Result<Found> {
+    match maildir::open::folders(format, path, uid)? {
+        Some(folders) => Ok(Found::Maildir(folders.read_only())),
+        None if format == Format::Maildir => Ok(Found::Mbox(None)),
+        None => Ok(Found::Mbox(mbox::open::mailbox_to_read(path, uid)?)),
     }
 }
 

@@ -3,6 +3,7 @@
 mod books;
 mod connection;
 mod endings;
+pub(crate) mod errand;
 mod errands;
 pub(crate) mod handover;
 pub(crate) mod inetd;

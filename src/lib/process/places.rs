@@ -15,10 +15,11 @@ use crate::sys::privileges::{self, Ids};
 use crate::sys::socket::Peer;
 use crate::sys::{clock, random};
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, Metadata, TryLockError};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -105,6 +106,44 @@ pub(crate) fn take_maildrop(config: &Config, account: &Account, id: SessionId, p
     // What is written is for `mailusradm sessions` alone; the lock is what counts.
     let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
     Ok(lock)
+}
+
+/// Who has a maildrop now.
+pub(crate) struct Holder {
+    /// The user who is logged in.
+    pub(crate) user: String,
+    /// The client's address, or `local`.
+    pub(crate) client: String,
+}
+
+/// Everybody who has a maildrop now, as the kernel's list of locks says: a lock file alone says nothing. Asking for a lock would take
+/// it from a session that begins this moment. Who may not read the lock files hears of nobody.
+pub(crate) fn holders(config: &Config) -> Vec<Holder> {
+    let Ok(directory) = Directory::open(&config.run_dir.join("session")) else { return Vec::new() };
+    let list = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let held: HashSet<(&str, &str)> = list.lines().filter_map(flocked).collect();
+    let holder = |name: &String| {
+        let file = directory.open_to_read(name).ok()?;
+        let inode = file::status(&file).ok()?.identity.inode.to_string();
+        let mut line = String::new();
+        file.take(LONGEST_HOLDER).read_to_string(&mut line).ok()?;
+        let mut words = line.split_whitespace();
+        let (pid, user) = (words.next()?, words.next()?);
+        let client = words.nth(2)?;
+        let holder = Holder { user: user.to_owned(), client: client.to_owned() };
+        held.contains(&(pid, inode.as_str())).then_some(holder)
+    };
+    directory.names("").unwrap_or_default().iter().filter_map(holder).collect()
+}
+
+/// The longest line of a lock file that is read.
+const LONGEST_HOLDER: u64 = 512;
+
+/// Process and inode of a lock as `/proc/locks` has it: `1: FLOCK  ADVISORY  WRITE 4121 00:18:1234 0 EOF`.
+fn flocked(line: &str) -> Option<(&str, &str)> {
+    let mut words = line.split_whitespace().skip_while(|word| *word != "FLOCK");
+    let (pid, place) = (words.nth(3)?, words.next()?);
+    Some((pid, place.rsplit(':').next()?))
 }
 
 fn client_word(peer: &Peer) -> String {

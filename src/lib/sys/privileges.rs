@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use nix::unistd::{
-    Gid, Uid, User, chdir, chroot, getegid, geteuid, getresgid, getresuid, seteuid, setfsuid, setgroups,
-    setresgid, setresuid,
+    Gid, Uid, User, chdir, chroot, getegid, geteuid, getgroups, getresgid, getresuid, setegid, seteuid,
+    setfsuid, setgroups, setresgid, setresuid,
 };
 use std::ffi::CString;
 use std::path::Path;
@@ -112,6 +112,50 @@ fn check_dropped(uid: Uid, gid: Gid) -> Result<()> {
         Ok(())
     } else {
         Err(failed("give up root's rights for good", nix::errno::Errno::EPERM))
+    }
+}
+
+/// Does something with another user's rights and comes back: for a look at what is the user's, never for anything that parses
+/// what the user wrote. The user cannot trace the process meanwhile. Without root's rights it is done with one's own.
+///
+/// # Errors
+/// The system refuses to change the ids.
+pub(crate) fn with_rights_of<T>(ids: &Ids, work: impl FnOnce() -> T) -> Result<T> {
+    if !is_root() {
+        return Ok(work());
+    }
+    let _back = Borrowed::take(ids)?;
+    Ok(work())
+}
+
+/// Another user's rights, given back when this goes.
+struct Borrowed {
+    gid: Gid,
+    groups: Vec<Gid>,
+}
+
+impl Borrowed {
+    fn take(ids: &Ids) -> Result<Self> {
+        hide()?;
+        let groups: Vec<Gid> = ids.groups.iter().copied().map(Gid::from_raw).collect();
+        let own = getgroups().map_err(|errno| failed("read the supplementary groups", errno))?;
+        // From here on whatever fails is undone.
+        let back = Self { gid: getegid(), groups: own };
+        setgroups(&groups).map_err(|errno| failed("set the supplementary groups", errno))?;
+        setegid(Gid::from_raw(ids.gid)).map_err(|errno| failed("set the group", errno))?;
+        seteuid(Uid::from_raw(ids.uid)).map_err(|errno| failed("set the user", errno))?;
+        Ok(back)
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        let back =
+            seteuid(Uid::from_raw(0)).and_then(|()| setegid(self.gid)).and_then(|()| setgroups(&self.groups));
+        // A process with half of another's rights must not go on.
+        if back.is_err() {
+            std::process::abort();
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod filter;
 
 use crate::error::{Error, Kind, Result};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreatedAttr, Scope,
 };
 use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
@@ -91,8 +91,22 @@ impl Fence<'_> {
     /// # Errors
     /// A part is missing and required, or the kernel refuses.
     pub(crate) fn close(&self) -> Result<Missing> {
+        let rights =
+            (AccessFs::from_all(LANDLOCK) & !AccessFs::Execute) & !AccessFs::MakeBlock & !AccessFs::MakeChar;
+        self.close_with(rights)
+    }
+
+    /// The same, and nothing below the directories can be changed.
+    ///
+    /// # Errors
+    /// As [`Self::close`].
+    pub(crate) fn close_to_read(&self) -> Result<Missing> {
+        self.close_with(AccessFs::ReadFile | AccessFs::ReadDir)
+    }
+
+    fn close_with(&self, rights: BitFlags<AccessFs>) -> Result<Missing> {
         forbid_new_privileges()?;
-        let missing = Missing { landlock: !self.restrict_files()?, seccomp: !self.restrict_calls()? };
+        let missing = Missing { landlock: !self.restrict_files(rights)?, seccomp: !self.restrict_calls()? };
         if self.require && (missing.landlock || missing.seccomp) {
             return Err(Error::new(
                 Kind::Permanent,
@@ -102,7 +116,7 @@ impl Fence<'_> {
         Ok(missing)
     }
 
-    fn restrict_files(&self) -> Result<bool> {
+    fn restrict_files(&self, rights: BitFlags<AccessFs>) -> Result<bool> {
         let failed = |cause: &dyn std::fmt::Display| {
             Error::new(Kind::Permanent, format!("cannot set up Landlock: {cause}"))
         };
@@ -115,9 +129,6 @@ impl Fence<'_> {
             .and_then(Ruleset::create)
             .map_err(|cause| failed(&cause))?;
         for directory in self.directories {
-            let rights = (AccessFs::from_all(LANDLOCK) & !AccessFs::Execute)
-                & !AccessFs::MakeBlock
-                & !AccessFs::MakeChar;
             rules = rules.add_rule(PathBeneath::new(directory, rights)).map_err(|cause| failed(&cause))?;
         }
         let status = rules.restrict_self().map_err(|cause| failed(&cause))?;

@@ -3,9 +3,11 @@
 pub(crate) mod chart;
 pub(crate) mod human;
 pub(crate) mod page;
+mod progress;
 mod prompt;
 mod table;
 
+pub(crate) use progress::Progress;
 pub(crate) use prompt::{Refusal, confirm, generate, new_secret, secret, secret_from};
 pub(crate) use table::{Column, Kind, Table, visible};
 

@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 pub(crate) enum Kind {
     /// Words.
     Text,
+    /// A sentence, which a narrow table breaks.
+    Sentence,
     /// A number.
-    #[allow(dead_code)] // Every list but the first has some.
     Number,
     /// A number of octets: `4.2M` in a table.
     Octets,
@@ -47,7 +48,10 @@ impl Column {
     }
 }
 
-/// Lines above and below, no line between rows.
+/// The width that a sentence is broken to at least.
+const LEAST_SENTENCE: u16 = 24;
+
+/// A line below the header, none between rows.
 const CONDENSED: TableStyle = presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Rows under named columns.
@@ -118,7 +122,7 @@ impl Table {
     fn table(&self, mut shown: Vec<usize>, width: Option<u16>) -> String {
         let mut table = self.laid_out(&shown);
         let Some(width) = width.filter(|_| self.style == CONDENSED) else { return format!("{table}\n") };
-        while wide(&table) > u32::from(width) && self.chosen.is_none() {
+        while self.wide(&table, &shown) > u32::from(width) && self.chosen.is_none() {
             let spare = shown.iter().enumerate().max_by_key(|(_, at)| self.columns[**at].spare);
             match spare {
                 Some((place, at)) if self.columns[*at].spare > 0 => drop(shown.remove(place)),
@@ -132,7 +136,7 @@ impl Table {
         let contents = table.column_max_content_widths();
         for ((column, at), content) in table.column_iter_mut().zip(&shown).zip(contents) {
             // Numbers and times are never broken: words are.
-            if self.columns[*at].kind != Kind::Text {
+            if !matches!(self.columns[*at].kind, Kind::Text | Kind::Sentence) {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             } else if *at == 0 {
                 column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(content.min(12))));
@@ -154,6 +158,13 @@ impl Table {
             }
         }
         table
+    }
+
+    /// How wide it has to be: a sentence may be broken.
+    fn wide(&self, table: &comfy_table::Table, shown: &[usize]) -> u32 {
+        let widths = table.column_max_content_widths();
+        let saved = widths.iter().zip(shown).filter(|(_, at)| self.columns[**at].kind == Kind::Sentence);
+        wide(table) - saved.map(|(width, _)| u32::from(width.saturating_sub(LEAST_SENTENCE))).sum::<u32>()
     }
 
     fn json(&self, shown: &[usize]) -> String {
@@ -268,7 +279,7 @@ mod tests {
             Column::new("user", Kind::Text),
             Column::spare("last login", Kind::Time, 1),
             Column::new("octets", Kind::Octets),
-            Column::new("problems", Kind::Text),
+            Column::new("problems", Kind::Sentence),
         ]);
         table.row(vec![
             "ann".into(),

@@ -4,6 +4,7 @@ mod convert;
 mod history;
 mod list;
 mod stats;
+mod strays;
 mod transfer;
 
 use super::outcome::{self, Failure, IO, NO_PERMISSION, NO_USER, Outcome, USAGE, hints_name};
@@ -59,10 +60,15 @@ fn account(config: &Config, name: &str) -> Result<Account, Failure> {
 
 /// The same account, if whoever runs this may change its maildrop: root, and where all is one user's, that user.
 fn may_change(account: Account) -> Result<Account, Failure> {
+    only_own(account, "change")
+}
+
+/// The same account, if whoever runs this may do that to its maildrop: root, and everybody to the own.
+fn only_own(account: Account, verb: &str) -> Result<Account, Failure> {
     if privileges::is_root() || account.uid == privileges::own().uid {
         return Ok(account);
     }
-    Err(Failure::new(NO_PERMISSION, format!("only root may change the maildrop of {}", account.name)))
+    Err(Failure::new(NO_PERMISSION, format!("only root may {verb} the maildrop of {}", account.name)))
 }
 
 /// Writes a list as its options say.

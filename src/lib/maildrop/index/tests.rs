@@ -14,6 +14,7 @@ fn record(number: u64) -> Record {
         hash: u128::from(number) << 90,
         twin: 1,
         ending: Ending::Separated,
+        received: u32::try_from(number).unwrap(),
     }
 }
 
@@ -45,6 +46,12 @@ fn an_index_says_what_was_put_in() {
         let header = written(&state, count);
         let mut index = Index::load(&state).unwrap();
         assert_eq!(*index.header(), header);
+        let last = u32::try_from(count).unwrap().saturating_sub(1);
+        assert_eq!(
+            (header.stored, header.oldest, header.newest),
+            (count * 50, last.min(1), last),
+            "0 says that nothing is known"
+        );
         assert_eq!(all(&mut index).unwrap(), (0..count).map(record).collect::<Vec<_>>());
     }
     let mode = state.status(NAME).unwrap().unwrap().mode;

@@ -19,6 +19,9 @@ pub(crate) struct Writer<'a> {
     page: Vec<u8>,
     count: u32,
     octets: u64,
+    stored: u64,
+    oldest: u32,
+    newest: u32,
     kept: bool,
     /// Notes that are not written yet.
     pub(super) gathered: Vec<u8>,
@@ -54,6 +57,9 @@ impl<'a> Writer<'a> {
             page: Vec::with_capacity(PAGE),
             count: 0,
             octets: 0,
+            stored: 0,
+            oldest: 0,
+            newest: 0,
             kept: false,
             gathered: Vec::new(),
             notes: (0, 0),
@@ -70,6 +76,11 @@ impl<'a> Writer<'a> {
         self.page.extend_from_slice(&record.encode());
         self.count = self.count.checked_add(1).ok_or_else(full)?;
         self.octets = self.octets.saturating_add(record.octets);
+        self.stored = self.stored.saturating_add(record.length);
+        if record.received > 0 {
+            self.newest = self.newest.max(record.received);
+            self.oldest = if self.oldest == 0 { record.received } else { self.oldest.min(record.received) };
+        }
         if self.count.is_multiple_of(PER_PAGE) {
             self.flush(self.count / PER_PAGE - 1)?;
         }
@@ -111,8 +122,8 @@ impl<'a> Writer<'a> {
     pub(crate) fn finish(mut self, header: Header) -> Result<(Index, Option<io::Error>)> {
         self.end_page()?;
         self.flush_notes()?;
-        let Self { count, octets, seed, notes, .. } = self;
-        let header = Header { count, octets, seed, notes, ..header };
+        let Self { count, octets, seed, notes, stored, oldest, newest, .. } = self;
+        let header = Header { count, octets, seed, notes, stored, oldest, newest, ..header };
         self.write(&header.encode(), 0)?;
         if !self.in_memory {
             match self.state.rename(NEW_NAME, NAME) {

@@ -43,6 +43,11 @@ impl Folders {
         }
     }
 
+    /// The same for reading alone.
+    pub(crate) fn read_only(self) -> Self {
+        Self { new: self.new.read_only(), cur: self.cur.read_only(), ..self }
+    }
+
     /// The states of `new` and `cur`.
     ///
     /// # Errors

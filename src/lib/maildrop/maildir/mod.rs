@@ -17,7 +17,7 @@ mod update;
 
 use super::index::{self, Index, Layout, Record};
 use super::uidl::twins::{Naming, Twins};
-use super::{Bitmap, Entry, Imported, Maildrop};
+use super::{Bitmap, Entry, Imported, Maildrop, Summary};
 use crate::error::{Error, Kind, Result};
 use crate::protocol::MsgNo;
 use crate::sys::directory::Directory;
@@ -96,11 +96,14 @@ impl Maildir {
         let path = self.path.display().to_string();
         let refreshed = refreshed.map_err(|error| Error::new(error.kind(), format!("{path}: {error}")))?;
         self.notes.extend(refreshed.strange.sentence(&path));
-        if let Some(trouble) = refreshed.trouble {
+        // Who only looks has it in memory in any case.
+        if let Some(trouble) = refreshed.trouble.filter(|_| self.state.may_change()) {
             self.notes.push(Error::io("cannot write the index, it is kept in memory", trouble).to_string());
         }
         if let Some((unwritten, error)) = refreshed.unwritten {
-            self.notes.push(Error::io("cannot write the uidl file", error).to_string());
+            if self.state.may_change() {
+                self.notes.push(Error::io("cannot write the uidl file", error).to_string());
+            }
             self.unwritten = unwritten;
         }
         self.index = refreshed.index;
@@ -257,6 +260,10 @@ impl Maildrop for Maildir {
 
     fn octets(&self) -> u64 {
         self.index.header().octets
+    }
+
+    fn summary(&self) -> Summary {
+        self.index.header().summary()
     }
 
     fn entries(&mut self, first: MsgNo, page: &mut Vec<Entry>) -> Result<()> {

@@ -153,8 +153,10 @@ impl Pass<'_> {
             Look::Message(status, _) if listed.ambiguous && self.is_second_name(listed.name, &status) => {}
             Look::Message(status, measured) => {
                 let Measured { length, header_length, octets, hash } = measured;
-                let record = Record { length, header_length, octets, hash, twin: 1, ..Record::default() };
                 let Identity { inode, modified, .. } = status.identity;
+                let received = name::received(listed.name, modified);
+                let record =
+                    Record { length, header_length, octets, hash, twin: 1, received, ..Record::default() };
                 let place = Place { folder: listed.folder, name: listed.name.to_vec(), inode, modified };
                 return Ok(Some((record, place, true)));
             }

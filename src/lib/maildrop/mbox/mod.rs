@@ -9,6 +9,7 @@ pub(crate) mod envelope;
 mod late;
 pub(crate) mod local;
 pub(crate) mod open;
+pub(crate) mod reading;
 mod refresh;
 pub(crate) mod scan;
 pub(crate) mod spool;
@@ -17,7 +18,7 @@ pub(crate) mod whole;
 
 use super::index::{self, Header, Index, Record};
 use super::uidl::twins::Twins;
-use super::{Bitmap, Entry, Imported, Maildrop};
+use super::{Bitmap, Entry, Imported, Maildrop, Summary};
 use crate::error::{Error, Kind, Result};
 use crate::protocol::MsgNo;
 use crate::sys::directory::Directory;
@@ -111,7 +112,8 @@ impl Mbox {
 
     fn take_index(&mut self, refreshed: Result<(Index, Option<std::io::Error>)>) -> Result<()> {
         let (index, trouble) = refreshed.map_err(|error| self.about(&error))?;
-        if let Some(trouble) = trouble {
+        // Who only looks has it in memory in any case.
+        if let Some(trouble) = trouble.filter(|_| self.state.may_change()) {
             self.notes.push(Error::io("cannot write the index, it is kept in memory", trouble).to_string());
         }
         self.index = index;
@@ -248,6 +250,10 @@ impl Maildrop for Mbox {
 
     fn octets(&self) -> u64 {
         self.index.header().octets
+    }
+
+    fn summary(&self) -> Summary {
+        self.index.header().summary()
     }
 
     fn entries(&mut self, first: MsgNo, page: &mut Vec<Entry>) -> Result<()> {

@@ -12,6 +12,31 @@ use std::path::Path;
 /// # Errors
 /// It is no regular file with one name that belongs to `uid`, or must not be read and written.
 pub(crate) fn mailbox(path: &Path, uid: u32) -> Result<Option<File>> {
+    in_folder(path, |folder, name| file(&folder, name, path, uid))
+}
+
+/// The same for reading alone.
+///
+/// # Errors
+/// As for [`mailbox`].
+pub(crate) fn mailbox_to_read(path: &Path, uid: u32) -> Result<Option<File>> {
+    in_folder(path, |folder, name| file(&folder.read_only(), name, path, uid))
+}
+
+/// What the system knows of it, without opening it.
+///
+/// # Errors
+/// As for [`mailbox`].
+pub(crate) fn look(path: &Path, uid: u32) -> Result<Option<Status>> {
+    in_folder(path, |folder, name| {
+        let found = folder
+            .status(name)
+            .map_err(|error| Error::io(format!("cannot look at {}", path.display()), error))?;
+        found.map(|found| check(&found, path, uid).map(|()| found)).transpose()
+    })
+}
+
+fn in_folder<T>(path: &Path, open: impl FnOnce(Directory, &str) -> Result<Option<T>>) -> Result<Option<T>> {
     let cannot = |error| Error::io(format!("cannot open {}", path.display()), error);
     let (folder, name) = split(path)?;
     let directory = match Directory::open(folder) {
@@ -19,10 +44,10 @@ pub(crate) fn mailbox(path: &Path, uid: u32) -> Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(cannot(error)),
     };
-    file(&directory, name, path, uid)
+    open(directory, name)
 }
 
-/// The same in an open directory.
+/// The same in an open directory, and as that may be used.
 ///
 /// # Errors
 /// As for [`mailbox`].

@@ -3,7 +3,7 @@
 //! A message begins at an envelope line at the start of the file or after an empty line. The empty line
 //! before the next envelope line, or at the end of the file, is not part of the message (design, section 4).
 
-use super::envelope::is_envelope;
+use super::envelope::{is_envelope, received};
 use crate::error::{Error, Kind, Result};
 use crate::maildrop::index::{Ending, LONGEST_ENVELOPE, Record};
 use crate::maildrop::uidl::MessageHash;
@@ -111,7 +111,9 @@ impl<F: FnMut(Record) -> Result<()>> Scanner<F> {
     fn begin(&mut self, line: &[u8], ended: bool) -> Result<()> {
         self.end_message()?;
         let length = u32::try_from(line.len()).map_err(|_| Error::new(Kind::Permanent, "an endless line"))?;
-        self.message = Some(Message::new(self.offset, length, envelope_check(line), ended));
+        let mut message = Message::new(self.offset, length, envelope_check(line), ended);
+        message.record.received = received(line);
+        self.message = Some(message);
         self.offset += line.len() as u64;
         Ok(())
     }

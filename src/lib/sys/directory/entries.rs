@@ -17,6 +17,7 @@ impl Directory {
     /// # Errors
     /// The system's.
     pub(crate) fn for_each_entry(&self, mut each: impl FnMut(&[u8], bool)) -> io::Result<()> {
+        self.look()?;
         // A description of its own: the reading position of a shared one would move under others.
         let mut listing = Dir::openat(self, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         for entry in listing.iter() {
@@ -34,6 +35,9 @@ impl Directory {
     /// # Errors
     /// The system's.
     pub(crate) fn entry_status(&self, name: &[u8]) -> io::Result<Option<Status>> {
+        if self.is_nowhere() {
+            return Ok(None);
+        }
         match fstatat(self, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(raw) => Ok(Some(Status::from_raw(&raw))),
             Err(Errno::ENOENT | Errno::ENAMETOOLONG) => Ok(None),
@@ -47,6 +51,9 @@ impl Directory {
     /// # Errors
     /// The system's: ELOOP for a symbolic link.
     pub(crate) fn open_entry(&self, name: &[u8]) -> io::Result<Option<File>> {
+        if self.is_nowhere() {
+            return Ok(None);
+        }
         let flags =
             OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let opened = match openat(self, name, flags | OFlag::O_NOATIME, Mode::empty()) {
@@ -66,6 +73,7 @@ impl Directory {
     /// # Errors
     /// The system's.
     pub(crate) fn remove_entry(&self, name: &[u8]) -> io::Result<bool> {
+        self.change()?;
         match unlinkat(self, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) => Ok(true),
             Err(Errno::ENOENT) => Ok(false),
@@ -78,6 +86,7 @@ impl Directory {
     /// # Errors
     /// The system's: EEXIST when the new name is taken, ENOENT when there is no such file any more.
     pub(crate) fn move_entry(&self, name: &[u8], to: &Self, new_name: &[u8]) -> io::Result<()> {
+        self.change()?;
         match renameat2(self, name, to, new_name, RenameFlags::RENAME_NOREPLACE) {
             // Some file systems, network ones among them, cannot; a second link for a moment is as good.
             Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {

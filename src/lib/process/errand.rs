@@ -1,0 +1,191 @@
+//! An errand: a look into one user's maildrop for the administrator, by a child that is to that maildrop what a session is.
+//!
+//! The child becomes the user for good and closes a session's fence before it looks at a single octet of the user's; what it
+//! finds it tells over a socket pair, in messages that the asking process takes for words of a stranger. So nothing of
+//! anybody's mail is parsed with root's rights, and what a hostile message could do stays in its user's own reach.
+//!
+//! It changes nothing whatever happens, takes no lock and makes no file, so that it disturbs neither a session nor a delivery.
+//! What changes a maildrop is an overhaul (`overhaul.rs`).
+
+use super::message::LARGEST;
+use super::places;
+use super::session;
+use crate::auth::Account;
+use crate::config::{Config, Sandbox};
+use crate::error::{Error, Kind, Result};
+use crate::maildrop::mbox::reading::Reading;
+use crate::maildrop::mbox::spool::Spool;
+use crate::maildrop::{self, Found, Maildrop};
+use crate::sys::descriptors::{close_all_but, silence_standard_streams};
+use crate::sys::directory::Directory;
+use crate::sys::privileges;
+use crate::sys::process;
+use crate::sys::sandbox::{Fence, inside};
+use crate::sys::socket;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+/// What the child works with, behind its fence.
+pub(crate) struct Site {
+    /// The maildrop's path, for messages alone.
+    pub(crate) path: PathBuf,
+    /// The user.
+    pub(crate) uid: u32,
+    /// What stands there, or why it is none.
+    pub(crate) found: Result<Found>,
+    /// The user's state directory; of one who has none, or when looking, one that nothing can be made in.
+    pub(crate) state: Directory,
+    /// What takes the mailbox's locks.
+    pub(crate) spool: Box<dyn Spool>,
+}
+
+impl Site {
+    /// Opens the maildrop as a session does.
+    ///
+    /// # Errors
+    /// As `maildrop::open`.
+    pub(crate) fn open(self) -> Result<Box<dyn Maildrop>> {
+        maildrop::open(self.found?, &self.path, self.uid, self.state, self.spool)
+    }
+}
+
+/// How the child passes on a part of what it finds; a part has at most [`MOST`] octets in JSON.
+pub(crate) type Tell<'a, P> = &'a mut dyn FnMut(&P) -> Result<()>;
+
+/// The longest message of the child.
+pub(crate) const MOST: usize = LARGEST - 1024;
+
+/// What the child says, in JSON.
+#[derive(Serialize, Deserialize)]
+enum Said<P, T> {
+    Part(P),
+    Done(T),
+    Failed { temporary: bool, what: String },
+}
+
+/// Looks at a maildrop: `work` in the child, `part` here for each part that it tells. Nothing is changed.
+///
+/// # Errors
+/// The work's and those of `part`, or the child ended without an answer.
+pub(crate) fn look<P, T>(
+    config: &Config,
+    account: &Account,
+    work: impl FnOnce(Site, Tell<'_, P>) -> Result<T>,
+    part: impl FnMut(P) -> Result<()>,
+) -> Result<T>
+where
+    P: Serialize + DeserializeOwned,
+    T: Serialize + DeserializeOwned,
+{
+    run(&Errand { config, account }, work, part)
+}
+
+struct Errand<'a> {
+    config: &'a Config,
+    account: &'a Account,
+}
+
+fn run<P, T>(
+    errand: &Errand<'_>,
+    work: impl FnOnce(Site, Tell<'_, P>) -> Result<T>,
+    mut part: impl FnMut(P) -> Result<()>,
+) -> Result<T>
+where
+    P: Serialize + DeserializeOwned,
+    T: Serialize + DeserializeOwned,
+{
+    let (here, there) = socket::pair().map_err(cannot)?;
+    let child = process::fork(|| {
+        let answer = match errand.enter(&there) {
+            Ok(site) => work(site, &mut |part| say::<&P, ()>(&there, &Said::Part(part))),
+            Err(error) => Err(error),
+        };
+        let said = answer.map_or_else(failed::<T>, Said::Done);
+        u8::from(say::<(), T>(&there, &said).is_err())
+    })?;
+    drop(there);
+    let heard = hear(&here, &mut part);
+    // A child that is still at work hears no more of us.
+    drop(here);
+    if heard.is_err() {
+        child.terminate();
+    }
+    process::wait_for(child);
+    heard
+}
+
+impl Errand<'_> {
+    /// From root to the user, behind the fence.
+    fn enter(&self, there: &OwnedFd) -> Result<Site> {
+        close_all_but(&[there.as_raw_fd()]);
+        silence_standard_streams()?;
+        let Account { uid, .. } = *self.account;
+        privileges::become_for_good(&places::session_ids(self.account))?;
+        let path = self.account.mailbox(self.config);
+        let found = maildrop::find_to_read(self.config.maildrop.format, &path, uid);
+        let state = self.state_to_read()?;
+        session::LIMITS.apply()?;
+        self.fence(found.as_ref().ok(), &state)?;
+        let spool = Box::new(Reading::of(found.as_ref().ok())?);
+        Ok(Site { path, uid, found, state, spool })
+    }
+
+    /// The user's state directory as the user finds it; one that is another's, or missing, is none.
+    fn state_to_read(&self) -> Result<Directory> {
+        let above = self.config.state_dir.join("maildrop");
+        let opened = Directory::open(&above).and_then(|above| above.open_directory(&self.account.name));
+        match opened {
+            Ok(state) => Ok(state.read_only()),
+            Err(_) => Directory::nowhere().map_err(cannot),
+        }
+    }
+
+    fn fence(&self, found: Option<&Found>, state: &Directory) -> Result<()> {
+        let mut directories: Vec<BorrowedFd<'_>> = found.map(Found::directories).unwrap_or_default();
+        directories.extend(inside(state).into_iter().filter(|_| !state.is_nowhere()));
+        let require = self.config.sandbox == Sandbox::Require;
+        let fence = Fence { calls: session::CALLS, directories: &directories, require };
+        // Which parts the kernel lacks the server's own log and `pop3d --check` say.
+        fence.close_to_read().map(drop)
+    }
+}
+
+/// What the child says, to its end.
+fn hear<P: DeserializeOwned, T: DeserializeOwned>(
+    here: &OwnedFd,
+    part: &mut impl FnMut(P) -> Result<()>,
+) -> Result<T> {
+    let mut buffer = vec![0; LARGEST];
+    loop {
+        let length = socket::receive(here, &mut buffer, true).map_err(cannot)?.length;
+        if length == 0 {
+            return Err(cannot(io::Error::other("the process that does ended without an answer")));
+        }
+        match serde_json::from_slice(&buffer[..length]) {
+            Ok(Said::Part(told)) => part(told)?,
+            Ok(Said::Done(done)) => return Ok(done),
+            Ok(Said::Failed { temporary, what }) => {
+                return Err(Error::new(if temporary { Kind::Temporary } else { Kind::Permanent }, what));
+            }
+            Err(_) => return Err(cannot(io::ErrorKind::InvalidData.into())),
+        }
+    }
+}
+
+fn say<P: Serialize, T: Serialize>(there: &OwnedFd, said: &Said<P, T>) -> Result<()> {
+    let octets = serde_json::to_vec(said).map_err(|error| cannot(error.into()))?;
+    socket::send(there, &octets, &[], true).map_err(cannot)
+}
+
+fn failed<T>(error: Error) -> Said<(), T> {
+    let mut what = error.to_string();
+    what.truncate(what.floor_char_boundary(MOST / 8));
+    Said::Failed { temporary: error.kind() == Kind::Temporary, what }
+}
+
+fn cannot(cause: io::Error) -> Error {
+    Error::io("cannot work in the maildrop", cause)
+}
