@@ -34,6 +34,9 @@ _mailusradm() {
             mailusradm,list)
                 cmd="mailusradm__subcmd__list"
                 ;;
+            mailusradm,show)
+                cmd="mailusradm__subcmd__show"
+                ;;
             mailusradm,stats)
                 cmd="mailusradm__subcmd__stats"
                 ;;
@@ -55,6 +58,9 @@ _mailusradm() {
             mailusradm__subcmd__help,list)
                 cmd="mailusradm__subcmd__help__subcmd__list"
                 ;;
+            mailusradm__subcmd__help,show)
+                cmd="mailusradm__subcmd__help__subcmd__show"
+                ;;
             mailusradm__subcmd__help,stats)
                 cmd="mailusradm__subcmd__help__subcmd__stats"
                 ;;
@@ -65,7 +71,7 @@ _mailusradm() {
 
     case "${cmd}" in
         mailusradm)
-            opts="-h -V --config --help --version list stats history convert export import help"
+            opts="-h -V --config --help --version list show stats history convert export import help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -156,7 +162,7 @@ _mailusradm() {
             return 0
             ;;
         mailusradm__subcmd__help)
-            opts="list stats history convert export import help"
+            opts="list show stats history convert export import help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -240,6 +246,20 @@ _mailusradm() {
             return 0
             ;;
         mailusradm__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailusradm__subcmd__help__subcmd__show)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -401,6 +421,43 @@ _mailusradm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mailusradm__subcmd__show)
+            opts="-h --text --format --columns --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "table json tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --columns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mailusradm__subcmd__stats)
             opts="-h --since --by --top --format --html --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -479,7 +536,7 @@ _mailusradm_or_users() {
     _mailusradm "$@"
     case "$2,$3,$verb" in
         -*,*,* | *,--by,* | *,--columns,* | *,--config,* | *,--format,* | *,--html,* | *,--idle,* | *,--over,* | *,--since,* | *,--sort,* | *,--to,* | *,--top,* | *,--uidl-from,*) ;;
-        *,*,list | *,*,history | *,*,convert | *,*,export | *,*,import) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
+        *,*,list | *,*,show | *,*,history | *,*,convert | *,*,export | *,*,import) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u)" -- "$2")) ;;
     esac
 }

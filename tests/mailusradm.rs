@@ -19,7 +19,9 @@ fn several() -> World {
     let world = World::setup().user("carol", common::world::QUICK_HASH).start();
     world.small_maildrop(3);
     world.maildrop("bob", &common::mail::mbox(&common::mail::messages(2)));
-    world.log_in("ann").quit();
+    let mut client = world.log_in("ann");
+    client.quit();
+    client.server_ends();
     std::os::unix::fs::symlink("/etc/passwd", world.mailbox("carol")).unwrap();
     write(&world.mailbox("dave"), b"From x Thu Jan  1 00:00:01 2026\n\n", 0o660);
     chown(&world.mailbox("dave"), Some(Uid::from_raw(29_000)), None).unwrap();
@@ -87,8 +89,10 @@ fn list_knows_who_is_logged_in_and_who_was() {
     common::isolated(|| {
         let world = several();
         let row = || admin(&world, &["list", "ann", "--format", "json"]).json()[0].clone();
-        common::eventually("the session of before has ended", || row()["in_use"].is_null().then_some(()));
-        assert!(row()["last_login"].as_str().is_some(), "by the history: {}", row());
+        common::eventually("the session of before is in the history", || {
+            let row = row();
+            (row["in_use"].is_null() && row["last_login"].is_string()).then_some(())
+        });
         let mut client = world.log_in("ann");
         assert_eq!(row()["in_use"], "127.0.0.1");
         client.quit();
@@ -149,5 +153,93 @@ fn what_is_missing_or_strange_is_said() {
             .unwrap();
         assert_eq!(list("ann").unwrap(), "everybody may read it");
         assert!(Path::new("/var/mail/ann").exists());
+    });
+}
+
+/// Messages as strangers write them.
+const HOSTILE: &[&str] = &[
+    "From: =?iso-8859-1?Q?J=FCrgen?= <j@example.org>\nSubject: =?utf-8?B?R3LDvMOfZQ==?=\nDate: x\n\nhello\n",
+    "From: ann@example.org\nSubject: \u{1b}[2J\u{1b}]0;owned\u{7} \u{9b}31m\u{202e}txt.exe\n\n\u{1b}[2Jbody \\ \u{8}\u{8}\n",
+    "Subject: =?utf-8?B?G1sySg==?= =?no-such-charset?Q?a=1Bb?=\nFrom: \"=?utf-8?Q?=1B=5B2J?=\" <x@y>\n\n.\n",
+    "No header at all\n\nnothing\n",
+];
+
+fn hostile() -> World {
+    let world = World::start();
+    world.maildrop("ann", &common::mail::mbox(HOSTILE));
+    world
+}
+
+#[test]
+fn show_tells_what_a_client_sees() {
+    common::isolated(|| {
+        let world = hostile();
+        let before = written(&world);
+        let list = admin(&world, &["show", "ann", "--format", "json"]).json();
+        assert_eq!(written(&world), before, "show never writes");
+        let list = list.as_array().unwrap();
+        assert_eq!(list.len(), HOSTILE.len());
+        assert_eq!((list[0]["from"].as_str(), list[0]["subject"].as_str()), (Some("Jürgen"), Some("Grüße")));
+        assert_eq!(list[0]["received"], "2026-01-01T00:00:01+00:00");
+        let mut client = world.log_in("ann");
+        let (uidls, octets) = (client.listing("UIDL"), client.listing("LIST"));
+        for (message, (uidl, octets)) in list.iter().zip(uidls.iter().zip(&octets)) {
+            let number = message["message"].as_u64().unwrap();
+            assert_eq!(
+                *uidl,
+                format!("{number} {}", message["uidl"].as_str().unwrap()),
+                "RFC 1939, section 7"
+            );
+            assert_eq!(*octets, format!("{number} {}", message["octets"]), "RFC 1939, section 5");
+        }
+        let none = admin(&world, &["show", "ann", "5"]);
+        assert_eq!((none.status, none.out.as_str()), (1, ""));
+        assert!(none.err.contains("messages: 4"), "{}", none.err);
+        assert_eq!(admin(&world, &["show", "ann", "0"]).status, 64);
+        assert_eq!(admin(&world, &["show", "ann", "--text"]).status, 64);
+        let one = admin(&world, &["show", "ann", "1", "--text", "--format", "json"]).json();
+        assert_eq!(
+            (one["text"].as_str(), one["header"][2]["name"].as_str()),
+            (Some("hello\n"), Some("Date"))
+        );
+        assert_eq!(admin(&world, &["show", "bob"]).fine(), "", "no mail, no lines");
+        assert_eq!(admin(&world, &["show", "bob", "--format", "json"]).fine(), "[]\n");
+    });
+}
+
+/// Whatever stands in a message, no octet of it moves a cursor or changes a terminal.
+#[test]
+fn no_escape_of_a_message_reaches_the_terminal() {
+    common::isolated(|| {
+        let world = hostile();
+        let mut all = admin(&world, &["show", "ann"]).fine();
+        for format in ["table", "tsv"] {
+            all += &admin(&world, &["show", "ann", "--format", format]).fine();
+            for number in ["1", "2", "3", "4"] {
+                all += &admin(&world, &["show", "ann", number, "--text", "--format", format]).fine();
+            }
+        }
+        let escapes = |c: &char| (c.is_control() && !"\n\t".contains(*c)) || *c == '\u{202e}';
+        assert_eq!(all.chars().find(escapes), None, "{all:?}");
+        assert!(all.contains("\\u{1b}[2J") && all.contains("body \\ "), "it is shown what there is: {all}");
+    });
+}
+
+#[test]
+fn show_snapshots() {
+    common::isolated(|| {
+        let world = hostile();
+        let printed = |width| {
+            let table = admin::table(&world, width, &["show", "ann"]);
+            // How old messages are depends on the day.
+            table.split_once("\n age").map_or(table.clone(), |(list, _)| format!("{list}\n"))
+        };
+        for width in [60, 80, 120] {
+            let printed = printed(width);
+            assert!(printed.lines().all(|line| line.chars().count() <= usize::from(width)), "{printed}");
+            admin::snapshot(&format!("show-{width}"), &printed);
+        }
+        admin::snapshot("show-piped", &admin(&world, &["show", "ann"]).fine());
+        admin::snapshot("show-one", &admin(&world, &["show", "ann", "1", "--text"]).fine());
     });
 }

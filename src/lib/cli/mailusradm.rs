@@ -24,6 +24,8 @@ pub(crate) struct Options {
 pub(crate) enum Verb {
     /// List maildrops: what is in them, who uses them, what is wrong
     List(List),
+    /// Show the messages of a maildrop, or one of them
+    Show(Show),
 
     /// Count sessions: when they were, whose, how much was done, how they ended
     Stats(Stats),
@@ -223,6 +225,26 @@ pub(crate) struct History {
     /// List what began within TIME, such as 24h or 6mo
     #[arg(long, value_name = "TIME", value_parser = human::parse_span, default_value = "30d")]
     pub(crate) since: u64,
+
+    /// How to write it
+    #[command(flatten)]
+    pub(crate) listing: Listing,
+}
+
+/// `mailusradm show`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Show {
+    /// The user
+    #[arg(value_name = "USER")]
+    pub(crate) user: String,
+
+    /// The number of one message, as clients count
+    #[arg(value_name = "MESSAGE", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) number: Option<u32>,
+
+    /// Show its text too
+    #[arg(long)]
+    pub(crate) text: bool,
 
     /// How to write it
     #[command(flatten)]

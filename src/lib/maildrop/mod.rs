@@ -8,6 +8,7 @@ pub(crate) mod maildir;
 pub(crate) mod mbox;
 #[cfg(test)]
 mod model;
+pub(crate) mod preview;
 pub(crate) mod transfer;
 pub(crate) mod uidl;
 

@@ -9,7 +9,7 @@ mod table;
 
 pub(crate) use progress::Progress;
 pub(crate) use prompt::{Refusal, confirm, generate, new_secret, secret, secret_from};
-pub(crate) use table::{Column, Kind, Table, visible};
+pub(crate) use table::{Column, Kind, Table, readable, visible};
 
 use clap::ValueEnum;
 use std::io::{self, IsTerminal, Write};

@@ -133,10 +133,12 @@ impl Table {
         if wide(&table) > u32::from(width) {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
+        // Sentences are broken first; words alone only where nothing else helps, and numbers and times never.
+        let whole_words = self.wide(&table, &shown) <= u32::from(width);
         let contents = table.column_max_content_widths();
         for ((column, at), content) in table.column_iter_mut().zip(&shown).zip(contents) {
-            // Numbers and times are never broken: words are.
-            if !matches!(self.columns[*at].kind, Kind::Text | Kind::Sentence) {
+            let kind = self.columns[*at].kind;
+            if kind != Kind::Sentence && (kind != Kind::Text || whole_words) {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             } else if *at == 0 {
                 column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(content.min(12))));
@@ -176,12 +178,11 @@ impl Table {
     }
 }
 
-/// How wide a table is that nothing holds back.
+/// How wide a table is that nothing holds back: a blank on both sides of each column, and one between two.
 fn wide(table: &comfy_table::Table) -> u32 {
-    let contents: u32 = table.column_max_content_widths().iter().map(|width| u32::from(*width)).sum();
-    // A blank on each side of a column, and one between two.
-    let columns = u32::try_from(table.column_max_content_widths().len()).unwrap_or(u32::MAX);
-    contents + (3 * columns).saturating_sub(1)
+    let widths = table.column_max_content_widths();
+    let columns = u32::try_from(widths.len()).unwrap_or(u32::MAX);
+    (widths.iter().map(|width| u32::from(*width)).sum::<u32>() + 3 * columns).saturating_sub(1)
 }
 
 /// The text with the line of its header once more, above its last line.
@@ -228,6 +229,20 @@ pub(crate) fn visible(text: &str) -> String {
     let mut seen = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_control() || character == '\\' || is_invisible(character) {
+            seen.extend(character.escape_default());
+        } else {
+            seen.push(character);
+        }
+    }
+    seen
+}
+
+/// A text of several lines whose characters all stay where they are; line ends, tabs and `\\` stay too.
+pub(crate) fn readable(text: &str) -> String {
+    let mut seen = String::with_capacity(text.len());
+    for character in text.chars() {
+        let moves = character.is_control() && !matches!(character, '\n' | '\t');
+        if moves || is_invisible(character) {
             seen.extend(character.escape_default());
         } else {
             seen.push(character);

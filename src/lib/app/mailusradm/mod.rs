@@ -3,6 +3,7 @@
 mod convert;
 mod history;
 mod list;
+mod show;
 mod stats;
 mod strays;
 mod transfer;
@@ -37,6 +38,7 @@ fn run(options: Options) -> Outcome {
     let config = Config::load(options.config.as_deref())?;
     match options.verb {
         Verb::List(options) => list::run(&options, &config),
+        Verb::Show(options) => show::run(&options, &config),
         Verb::Stats(options) => stats::run(&options, &config),
         Verb::History(options) => history::run(&options, &config),
         Verb::Convert(options) => convert::run(&options, &config),
