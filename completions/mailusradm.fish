@@ -34,6 +34,8 @@ complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "history" -d '
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "convert" -d 'Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "export" -d 'Write a maildrop into a file'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "import" -d 'Add messages of a file to a maildrop, or unique ids of another server'
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "sessions" -d 'List who is logged in now, since when, from where'
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "kick" -d 'End a session; it deletes nothing'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l over -d 'Maildrops of more octets than SIZE alone, such as 100M' -r
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l idle -d 'Maildrops that nobody logged in to for TIME alone, such as 6mo' -r
@@ -92,18 +94,31 @@ complete -c mailusradm -n "__fish_mailusradm_using_subcommand import" -l uidl-fr
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand import" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand import" -l as-is -d 'Leave lines that begin with >From as they are'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand import" -s h -l help -d 'Print help'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import help" -f -a "show" -d 'Show the messages of a maildrop, or one of them'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import help" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import help" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import help" -f -a "convert" -d 'Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import help" -f -a "export" -d 'Write a maildrop into a file'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import help" -f -a "import" -d 'Add messages of a file to a maildrop, or unique ids of another server'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand sessions" -l watch -d 'Show the list again every SECONDS, 1 to 3600, until Ctrl-C [default: 2]' -r -f
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand sessions" -l format -d 'How to write it [default: a table on a terminal, else tsv]' -r -f -a "table\t'With a header and lines, for people'
+json\t'A JSON array with an object for each row'
+tsv\t'A line for each row, fields separated by tabs, no header'"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand sessions" -l columns -d 'The columns, in this order, separated by commas [default: all that fit]' -r
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand sessions" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand sessions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand kick" -l wait -d 'How long to wait for its end, 1 to 3600' -r -f
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand kick" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand kick" -l force -d 'End it by SIGKILL when it has not ended by then'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand kick" -s h -l help -d 'Print help'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "show" -d 'Show the messages of a maildrop, or one of them'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "convert" -d 'Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "export" -d 'Write a maildrop into a file'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "import" -d 'Add messages of a file to a maildrop, or unique ids of another server'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "sessions" -d 'List who is logged in now, since when, from where'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "kick" -d 'End a session; it deletes nothing'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 
 # Names of users, for the verbs that take them.
 function __fish_mailusradm_users
     sh -c "{ getent passwd | awk -F: '\$3 >= 1000 && \$3 < 65000 { print \$1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u"
 end
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand list show history convert export import" -f -a "(__fish_mailusradm_users)"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list show history convert export import sessions kick" -f -a "(__fish_mailusradm_users)"

@@ -23,6 +23,9 @@ pub(super) const NO_USER: u8 = 67;
 /// `EX_IOERR`: nobody could be asked, or nothing be written.
 pub(super) const IO: u8 = 74;
 
+/// `EX_TEMPFAIL`: not now, but later.
+pub(super) const TEMPORARY: u8 = 75;
+
 /// `EX_NOPERM`: only root and the owner may.
 pub(super) const NO_PERMISSION: u8 = 77;
 
@@ -118,7 +121,7 @@ pub(super) fn with_option(text: String, file: Option<&Path>) -> String {
 /// The verbs that hints name.
 const HINTED: [(&str, &[&str]); 2] = [
     ("mailauth", &["init", "add", "passwd", "remove", "list", "lock", "unlock", "import", "rekey"]),
-    ("mailusradm", &["list", "show", "check", "convert", "export", "import"]),
+    ("mailusradm", &["list", "show", "check", "convert", "export", "import", "sessions", "kick"]),
 ];
 
 #[cfg(test)]

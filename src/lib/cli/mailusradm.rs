@@ -1,5 +1,9 @@
 //! The command line of `mailusradm`.
 
+mod sessions;
+
+pub(crate) use sessions::{Kick, Sessions};
+
 use super::Exit;
 use crate::ui::{Format, human};
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
@@ -41,6 +45,12 @@ pub(crate) enum Verb {
 
     /// Add messages of a file to a maildrop, or unique ids of another server
     Import(Import),
+
+    /// List who is logged in now, since when, from where
+    Sessions(Sessions),
+
+    /// End a session; it deletes nothing
+    Kick(Kick),
 }
 
 /// How a list is written; flattened into the verbs that list something.
@@ -325,6 +335,9 @@ mod tests {
             "list ann --orphaned",
             "stats --html a --format json",
             "history",
+            "kick",
+            "kick ann --wait 0",
+            "sessions --watch=0",
         ] {
             assert_eq!(mailusradm(wrong).unwrap_err().status, 64, "{wrong}");
         }

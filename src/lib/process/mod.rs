@@ -8,6 +8,7 @@ mod errands;
 pub(crate) mod handover;
 pub(crate) mod inetd;
 mod intake;
+pub(crate) mod live;
 pub(crate) mod login;
 mod message;
 mod monitor;

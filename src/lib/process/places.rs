@@ -15,11 +15,10 @@ use crate::sys::privileges::{self, Ids};
 use crate::sys::socket::Peer;
 use crate::sys::{clock, random};
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, Metadata, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -86,8 +85,7 @@ pub(crate) fn session_ids(account: &Account) -> Ids {
 /// `[IN-USE]`: another session has it. Or the lock file cannot be made.
 pub(crate) fn take_maildrop(config: &Config, account: &Account, id: SessionId, peer: &Peer) -> Result<File> {
     let path = account.mailbox(config);
-    let directory = config.run_dir.join("session");
-    let key = key(account.uid, &lasting(&path));
+    let (directory, key) = lock_of(config, account);
     let failed = |cause| Error::io(format!("cannot open {}/{key}", directory.display()), cause);
     let above = Directory::open(&directory).map_err(failed)?;
     let mut file = above.open_or_create(&key, 0o600).map_err(failed)?;
@@ -108,44 +106,6 @@ pub(crate) fn take_maildrop(config: &Config, account: &Account, id: SessionId, p
     Ok(lock)
 }
 
-/// Who has a maildrop now.
-pub(crate) struct Holder {
-    /// The user who is logged in.
-    pub(crate) user: String,
-    /// The client's address, or `local`.
-    pub(crate) client: String,
-}
-
-/// Everybody who has a maildrop now, as the kernel's list of locks says: a lock file alone says nothing. Asking for a lock would take
-/// it from a session that begins this moment. Who may not read the lock files hears of nobody.
-pub(crate) fn holders(config: &Config) -> Vec<Holder> {
-    let Ok(directory) = Directory::open(&config.run_dir.join("session")) else { return Vec::new() };
-    let list = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let held: HashSet<(&str, &str)> = list.lines().filter_map(flocked).collect();
-    let holder = |name: &String| {
-        let file = directory.open_to_read(name).ok()?;
-        let inode = file::status(&file).ok()?.identity.inode.to_string();
-        let mut line = String::new();
-        file.take(LONGEST_HOLDER).read_to_string(&mut line).ok()?;
-        let mut words = line.split_whitespace();
-        let (pid, user) = (words.next()?, words.next()?);
-        let client = words.nth(2)?;
-        let holder = Holder { user: user.to_owned(), client: client.to_owned() };
-        held.contains(&(pid, inode.as_str())).then_some(holder)
-    };
-    directory.names("").unwrap_or_default().iter().filter_map(holder).collect()
-}
-
-/// The longest line of a lock file that is read.
-const LONGEST_HOLDER: u64 = 512;
-
-/// Process and inode of a lock as `/proc/locks` has it: `1: FLOCK  ADVISORY  WRITE 4121 00:18:1234 0 EOF`.
-fn flocked(line: &str) -> Option<(&str, &str)> {
-    let mut words = line.split_whitespace().skip_while(|word| *word != "FLOCK");
-    let (pid, place) = (words.nth(3)?, words.next()?);
-    Some((pid, place.rsplit(':').next()?))
-}
-
 fn client_word(peer: &Peer) -> String {
     peer.address.map_or_else(|| "local".to_owned(), |address| address.ip().to_canonical().to_string())
 }
@@ -155,6 +115,11 @@ fn client_word(peer: &Peer) -> String {
 fn lasting(path: &Path) -> PathBuf {
     let way = path.parent().and_then(roots_way);
     way.zip(path.file_name()).map_or_else(|| path.to_owned(), |(way, name)| way.path.join(name))
+}
+
+/// Where the lock of the account's maildrop is: directory and name.
+pub(crate) fn lock_of(config: &Config, account: &Account) -> (PathBuf, String) {
+    (config.run_dir.join("session"), key(account.uid, &lasting(&account.mailbox(config))))
 }
 
 /// The lock's name: 128 bits of SHA-256 over the owner and the path. With the owner in it, no user can take another's.

@@ -355,7 +355,6 @@ impl Session<'_> {
 
     /// Reads what comes next. The idle timeout is for a whole command, so that dripping octets does not help.
     fn receive(&mut self) -> Stopped<()> {
-        self.presence.show();
         self.presence.may_go_on()?;
         let idle = self.surroundings.config.limits.idle_timeout;
         let due = *self.command_due.get_or_insert_with(|| clock::now() + idle);
@@ -371,6 +370,7 @@ impl Session<'_> {
             Ok(octets) => {
                 let taken = self.lines.feed(&self.buffer[..octets]);
                 debug_assert_eq!(taken, octets, "no more than there is space for was read");
+                self.presence.show();
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -1,11 +1,12 @@
 //! Locks on whole files: open file description locks, leases, and the life of processes that left a pid.
 
 use super::ofd;
+use super::pidfd::Process;
 use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::AsRawFd;
 
 /// What became of a wish for a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,18 +67,9 @@ pub(crate) fn ignore_lease_breaks() -> io::Result<()> {
 /// Whether a process with this id exists, whoever owns it. It asks for a descriptor of the process and not by a signal, which a role's
 /// fence forbids.
 pub(crate) fn process_exists(pid: i32) -> bool {
-    if pid <= 0 {
-        return false;
-    }
-    // SAFETY: pidfd_open takes two numbers.
-    let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    match RawFd::try_from(opened) {
-        Ok(descriptor) if descriptor >= 0 => {
-            // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-            drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
-            true
-        }
-        _ => Errno::last() != Errno::ESRCH,
+    match u32::try_from(pid) {
+        Ok(pid @ 1..) => !matches!(Process::open(pid), Ok(None)),
+        _ => false,
     }
 }
 

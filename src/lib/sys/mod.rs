@@ -7,6 +7,7 @@ pub(crate) mod crypt;
 pub(crate) mod descriptors;
 pub(crate) mod directory;
 pub(crate) mod file;
+pub(crate) mod held;
 pub(crate) mod host;
 pub(crate) mod lock;
 pub(crate) mod memory;
@@ -15,6 +16,7 @@ pub(crate) mod notify;
 mod ofd;
 #[cfg(feature = "pam")]
 pub(crate) mod pam;
+pub(crate) mod pidfd;
 pub(crate) mod privileges;
 pub(crate) mod process;
 pub(crate) mod program;

@@ -52,6 +52,16 @@ const SPANS: [(&[&str], u64); 7] = [
     (&["y", "year", "years"], 31_536_000),
 ];
 
+/// A span of time with its largest unit up to days, rounded down: `45s`, `12min`, `3h`, `9d`.
+pub(crate) fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}min", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
 /// Reads a span of time in seconds: `90s`, `15min`, `12h`, `7d`, `2w`, `6mo`, `1y`.
 ///
 /// # Errors
@@ -68,6 +78,14 @@ pub(crate) fn parse_span(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_short_and_can_be_read_again() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (60, "1min"), (7199, "1h"), (86_400, "1d")] {
+            assert_eq!(span(seconds), text);
+            assert!(parse_span(text).is_ok_and(|read| read <= seconds), "{text}");
+        }
+    }
 
     #[test]
     fn octets_are_short() {

@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Number,
     /// A number of octets: `4.2M` in a table.
     Octets,
+    /// A number of seconds: `12min` in a table.
+    Span,
     /// A moment (RFC 3339): `2026-11-03 07:55` in a table.
     Time,
 }
@@ -155,7 +157,7 @@ impl Table {
             table.add_row(shown.iter().map(|at| displayed(&row[*at], self.columns[*at].kind)));
         }
         for (column, at) in table.column_iter_mut().zip(shown) {
-            if matches!(self.columns[*at].kind, Kind::Number | Kind::Octets) {
+            if matches!(self.columns[*at].kind, Kind::Number | Kind::Octets | Kind::Span) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -204,6 +206,9 @@ fn displayed(value: &Value, kind: Kind) -> String {
     match (kind, value) {
         (Kind::Octets, Value::Number(number)) => {
             number.as_u64().map_or_else(|| number.to_string(), human::octets)
+        }
+        (Kind::Span, Value::Number(number)) => {
+            number.as_u64().map_or_else(|| number.to_string(), human::span)
         }
         // Date and time without seconds and offset: `2026-11-03T07:55:01+01:00`.
         (Kind::Time, Value::String(text)) if text.is_char_boundary(16) && text.len() > 16 => {

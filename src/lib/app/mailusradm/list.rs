@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::history;
 use crate::maildrop::Summary;
 use crate::maildrop::glance::{Glance, glance};
-use crate::process::{errand, places};
+use crate::process::{errand, live, places};
 use crate::sys::clock::{self, Zone};
 use crate::sys::directory::Directory;
 use crate::sys::privileges;
@@ -195,7 +195,9 @@ fn last_logins(config: &Config, options: &List) -> HashMap<String, i64> {
 
 /// Who uses which maildrop now: the client's address by user. What does not exist or must not be read says nothing.
 fn in_use(config: &Config) -> HashMap<String, String> {
-    places::holders(config).into_iter().map(|holder| (holder.user, holder.client)).collect()
+    // Who may not see them hears of nobody.
+    let sessions = live::all(config).unwrap_or_default();
+    sessions.into_iter().filter_map(|live| Some((live.user, live.client?))).collect()
 }
 
 fn is_wanted(row: &Row, options: &List) -> bool {

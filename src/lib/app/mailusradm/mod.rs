@@ -2,16 +2,19 @@
 
 mod convert;
 mod history;
+mod kick;
 mod list;
+mod sessions;
 mod show;
 mod stats;
 mod strays;
 mod transfer;
 
-use super::outcome::{self, Failure, IO, NO_PERMISSION, NO_USER, Outcome, USAGE, hints_name};
+use super::outcome::{self, Failure, IO, NO, NO_PERMISSION, NO_USER, Outcome, USAGE, hints_name};
 use crate::auth::{Account, roster};
 use crate::cli::mailusradm::{Listing, Options, Verb};
 use crate::config::Config;
+use crate::process::live;
 use crate::sys::{privileges, process};
 use crate::ui::{self, Format, Table};
 use std::process::ExitCode;
@@ -44,6 +47,8 @@ fn run(options: Options) -> Outcome {
         Verb::Convert(options) => convert::run(&options, &config),
         Verb::Export(options) => transfer::export(&options, &config),
         Verb::Import(options) => transfer::import(&options, &config),
+        Verb::Sessions(options) => sessions::run(&options, &live::as_served(config)),
+        Verb::Kick(options) => kick::run(&options, &live::as_served(config)),
     }
 }
 
@@ -74,7 +79,12 @@ fn only_own(account: Account, verb: &str) -> Result<Account, Failure> {
 }
 
 /// Writes a list as its options say.
-fn write(mut table: Table, listing: &Listing) -> Outcome {
+fn write(table: Table, listing: &Listing) -> Outcome {
+    Ok(ui::say(&render(table, listing)?)?)
+}
+
+/// The text of a list as its options say.
+fn render(mut table: Table, listing: &Listing) -> Result<String, Failure> {
     table.choose(&listing.columns).map_err(|text| Failure::new(USAGE, text))?;
-    Ok(ui::say(&table.render(listing.format.unwrap_or_else(Format::usual)))?)
+    Ok(table.render(listing.format.unwrap_or_else(Format::usual)))
 }
