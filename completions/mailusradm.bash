@@ -46,6 +46,9 @@ _mailusradm() {
             mailusradm,stats)
                 cmd="mailusradm__subcmd__stats"
                 ;;
+            mailusradm,why)
+                cmd="mailusradm__subcmd__why"
+                ;;
             mailusradm__subcmd__help,convert)
                 cmd="mailusradm__subcmd__help__subcmd__convert"
                 ;;
@@ -76,6 +79,9 @@ _mailusradm() {
             mailusradm__subcmd__help,stats)
                 cmd="mailusradm__subcmd__help__subcmd__stats"
                 ;;
+            mailusradm__subcmd__help,why)
+                cmd="mailusradm__subcmd__help__subcmd__why"
+                ;;
             *)
                 ;;
         esac
@@ -83,7 +89,7 @@ _mailusradm() {
 
     case "${cmd}" in
         mailusradm)
-            opts="-h -V --config --help --version list show stats history convert export import sessions kick help"
+            opts="-h -V --config --help --version list show stats history convert export import sessions kick why help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -174,7 +180,7 @@ _mailusradm() {
             return 0
             ;;
         mailusradm__subcmd__help)
-            opts="list show stats history convert export import sessions kick help"
+            opts="list show stats history convert export import sessions kick why help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -314,6 +320,20 @@ _mailusradm() {
             return 0
             ;;
         mailusradm__subcmd__help__subcmd__stats)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailusradm__subcmd__help__subcmd__why)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -638,6 +658,47 @@ _mailusradm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mailusradm__subcmd__why)
+            opts="-h --from --mechanism --all --format --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --mechanism)
+                    COMPREPLY=($(compgen -W "pass plain apop cram-md5 scram-sha256 external" -- "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "table json tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
     esac
 }
 
@@ -655,8 +716,8 @@ _mailusradm_or_users() {
     done
     _mailusradm "$@"
     case "$2,$3,$verb" in
-        -*,*,* | *,--by,* | *,--columns,* | *,--config,* | *,--format,* | *,--html,* | *,--idle,* | *,--over,* | *,--since,* | *,--sort,* | *,--to,* | *,--top,* | *,--uidl-from,* | *,--wait,* | *,--watch,*) ;;
-        *,*,list | *,*,show | *,*,history | *,*,convert | *,*,export | *,*,import | *,*,sessions | *,*,kick) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
+        -*,*,* | *,--by,* | *,--columns,* | *,--config,* | *,--format,* | *,--from,* | *,--html,* | *,--idle,* | *,--mechanism,* | *,--over,* | *,--since,* | *,--sort,* | *,--to,* | *,--top,* | *,--uidl-from,* | *,--wait,* | *,--watch,*) ;;
+        *,*,list | *,*,show | *,*,history | *,*,convert | *,*,export | *,*,import | *,*,sessions | *,*,kick | *,*,why) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u)" -- "$2")) ;;
     esac
 }

@@ -36,6 +36,7 @@ complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "export" -d 'W
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "import" -d 'Add messages of a file to a maildrop, or unique ids of another server'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "sessions" -d 'List who is logged in now, since when, from where'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "kick" -d 'End a session; it deletes nothing'
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "why" -d 'Say what stops a user from logging in, and what to type'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l over -d 'Maildrops of more octets than SIZE alone, such as 100M' -r
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l idle -d 'Maildrops that nobody logged in to for TIME alone, such as 6mo' -r
@@ -105,20 +106,34 @@ complete -c mailusradm -n "__fish_mailusradm_using_subcommand kick" -l wait -d '
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand kick" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand kick" -l force -d 'End it by SIGKILL when it has not ended by then'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand kick" -s h -l help -d 'Print help'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "show" -d 'Show the messages of a maildrop, or one of them'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "convert" -d 'Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "export" -d 'Write a maildrop into a file'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "import" -d 'Add messages of a file to a maildrop, or unique ids of another server'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "sessions" -d 'List who is logged in now, since when, from where'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "kick" -d 'End a session; it deletes nothing'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l from -d 'Where the client is, such as 192.0.2.1 or ::1 [default: not on this machine]' -r -f -a "(__fish_print_hostnames)"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l mechanism -d 'How it logs in [default: as the user\'s entries say]' -r -f -a "pass\t'USER and PASS'
+plain\t'AUTH PLAIN'
+apop\t'APOP'
+cram-md5\t'AUTH CRAM-MD5'
+scram-sha256\t'AUTH SCRAM-SHA-256, with -PLUS or without'
+external\t'AUTH EXTERNAL'"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l format -d 'Write the steps as a list in this format' -r -f -a "table\t'With a header and lines, for people'
+json\t'A JSON array with an object for each row'
+tsv\t'A line for each row, fields separated by tabs, no header'"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l all -d 'Show each step of the way, not only what stops the login'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "show" -d 'Show the messages of a maildrop, or one of them'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "convert" -d 'Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "export" -d 'Write a maildrop into a file'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "import" -d 'Add messages of a file to a maildrop, or unique ids of another server'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "sessions" -d 'List who is logged in now, since when, from where'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "kick" -d 'End a session; it deletes nothing'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "why" -d 'Say what stops a user from logging in, and what to type'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 
 # Names of users, for the verbs that take them.
 function __fish_mailusradm_users
     sh -c "{ getent passwd | awk -F: '\$3 >= 1000 && \$3 < 65000 { print \$1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u"
 end
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand list show history convert export import sessions kick" -f -a "(__fish_mailusradm_users)"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list show history convert export import sessions kick why" -f -a "(__fish_mailusradm_users)"

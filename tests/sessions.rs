@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/admin.rs"]
+#[allow(dead_code)] // Lists of others are kept as snapshots.
+mod admin;
 mod common;
 
-use common::client::{assert_same, text};
+use admin::{Ran, admin, admin_as};
+use common::client::assert_same;
 use common::mail;
 use common::processes::{self, Process};
 use common::world::uid;
@@ -12,9 +16,7 @@ use common::{World, eventually, isolated};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Whether SIGTERM waits to be delivered to the process.
 fn is_pending(process: &Process) -> Option<()> {
@@ -71,29 +73,21 @@ fn one_that_is_in_an_update_finishes_it() {
 }
 
 fn mailusradm(world: &World, line: &str) -> (i32, String, String) {
-    mailusradm_as(world, None, line)
+    said(admin(world, &line.split(' ').collect::<Vec<_>>()))
 }
 
-/// Runs it as root, or as a user: status, standard output, standard error.
-fn mailusradm_as(world: &World, user: Option<&str>, line: &str) -> (i32, String, String) {
-    let program = world.directory().join("mailusradm");
-    if !program.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_mailusradm"), &program).unwrap();
-    }
-    let mut command = Command::new(program);
-    command.args(line.split(' ')).arg("--config").arg(&world.config).current_dir("/");
-    if let Some(user) = user {
-        command.uid(uid(user)).gid(uid(user));
-    }
-    let output = command.output().unwrap();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+fn mailusradm_as(world: &World, user: &str, line: &str) -> (i32, String, String) {
+    said(admin_as(world, uid(user), &line.split(' ').collect::<Vec<_>>()))
+}
+
+/// Status, standard output, standard error.
+fn said(ran: Ran) -> (i32, String, String) {
+    (ran.status, ran.out, ran.err)
 }
 
 /// The sessions as JSON has them.
 fn sessions(world: &World) -> Vec<Value> {
-    let (status, listed, _) = mailusradm(world, "sessions --format json");
-    assert_eq!(status, 0);
-    serde_json::from_str(&listed).unwrap()
+    serde_json::from_value(admin(world, &["sessions", "--format", "json"]).json()).unwrap()
 }
 
 #[test]
@@ -215,12 +209,11 @@ fn users_look_after_their_own() {
         let ann = world.log_in("ann");
         let _bob = world.log_in("bob");
         let pid = world.session(&ann, "ann").pid;
-        let (status, listed, said) =
-            mailusradm_as(&world, Some("ann"), "sessions --columns user,client,idle,pid");
+        let (status, listed, said) = mailusradm_as(&world, "ann", "sessions --columns user,client,idle,pid");
         assert_eq!((status, listed, said), (0, format!("ann\t-\t-\t{pid}\n"), String::new()));
-        let (status, _, said) = mailusradm_as(&world, Some("ann"), "kick bob");
+        let (status, _, said) = mailusradm_as(&world, "ann", "kick bob");
         assert_eq!((status, said.as_str()), (77, "mailusradm: only root and bob may end a session of bob\n"));
-        let (status, said, _) = mailusradm_as(&world, Some("ann"), "kick ann");
+        let (status, said, _) = mailusradm_as(&world, "ann", "kick ann");
         assert_eq!((status, said), (0, format!("the session of ann (pid {pid}) has ended\n")));
         assert_eq!(sessions(&world).len(), 1, "bob's is still there");
     });

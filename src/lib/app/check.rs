@@ -2,8 +2,12 @@
 //! `run_dir`, where a lock is tried. What it tells root to type must not harm anything else on the machine; an
 //! ordinary user is told what works for an ordinary user.
 
+mod account;
+mod drop;
+pub(crate) mod login;
 mod places;
 mod secrets;
+pub(crate) mod service;
 mod sources;
 mod spool;
 #[cfg(test)]
@@ -32,6 +36,17 @@ pub(crate) enum Severity {
     Warning,
     /// Service does not work.
     Problem,
+}
+
+impl Severity {
+    /// The word for it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Problem => "problem",
+        }
+    }
 }
 
 /// One thing that was looked at.
@@ -99,17 +114,12 @@ pub(crate) fn check(config: &Config, probes: &Probes<'_>) -> Vec<Finding> {
     findings.extend(spool::findings(config, probes));
     findings.extend(sendmail(config, probes));
     findings.push(syslog(probes));
-    findings.push(sandbox(
-        config,
-        "Landlock",
-        (probes.landlock)(),
-        "boot with lsm=landlock in front of the list",
-    ));
-    findings.push(sandbox(config, "seccomp", (probes.seccomp)(), "use a kernel with CONFIG_SECCOMP_FILTER"));
+    findings.extend(fences(config, probes));
     findings.push(hostname(config, probes));
     findings.push(libcrypt());
     findings.extend(tls::findings(config, probes));
     findings.push(plaintext(config, probes));
+    findings.push(service::finding(config, probes, service::From::Elsewhere).no_worse_than_warning());
     findings.extend(secrets::findings(config, probes));
     findings.extend(sources::findings(config, probes));
     findings
@@ -137,11 +147,7 @@ fn quoted(path: &Path) -> String {
 pub(crate) fn render(findings: &[Finding]) -> String {
     let mut text = String::new();
     for Finding { severity, what, fix } in findings {
-        let word = match severity {
-            Severity::Ok => "ok",
-            Severity::Warning => "warning",
-            Severity::Problem => "problem",
-        };
+        let word = severity.word();
         let fix = fix.as_ref().map(|fix| format!("; fix: {fix}")).unwrap_or_default();
         let line = format!("{what}{fix}");
         // Writing to a String cannot fail.
@@ -162,6 +168,12 @@ impl Finding {
 
     fn warning(what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, what: what.into(), fix: Some(fix.into()) }
+    }
+
+    /// The same as something that somebody should know, where it stops nobody.
+    fn no_worse_than_warning(mut self) -> Self {
+        self.severity = self.severity.min(Severity::Warning);
+        self
     }
 
     fn problem(what: impl Into<String>, fix: impl Into<String>) -> Self {
@@ -261,6 +273,15 @@ fn syslog(probes: &Probes<'_>) -> Finding {
         Ok(log) if log.reaches_syslog() => Finding::ok("syslog answers"),
         _ => Finding::warning("syslog does not answer: nothing is logged", "systemctl start rsyslog"),
     }
+}
+
+/// What the kernel has of the sandbox.
+fn fences(config: &Config, probes: &Probes<'_>) -> [Finding; 2] {
+    let lsm = "boot with lsm=landlock in front of the list";
+    [
+        sandbox(config, "Landlock", (probes.landlock)(), lsm),
+        sandbox(config, "seccomp", (probes.seccomp)(), "use a kernel with CONFIG_SECCOMP_FILTER"),
+    ]
 }
 
 fn sandbox(config: &Config, name: &str, there: bool, fix: &str) -> Finding {

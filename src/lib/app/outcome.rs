@@ -121,7 +121,7 @@ pub(super) fn with_option(text: String, file: Option<&Path>) -> String {
 /// The verbs that hints name.
 const HINTED: [(&str, &[&str]); 2] = [
     ("mailauth", &["init", "add", "passwd", "remove", "list", "lock", "unlock", "import", "rekey"]),
-    ("mailusradm", &["list", "show", "check", "convert", "export", "import", "sessions", "kick"]),
+    ("mailusradm", &["list", "show", "check", "convert", "export", "import", "sessions", "kick", "why"]),
 ];
 
 #[cfg(test)]

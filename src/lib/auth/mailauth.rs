@@ -140,7 +140,7 @@ impl From<No> for Reason {
 }
 
 /// The name as it was sent, and as the account database writes it: some find `Ann` under `ann`, and her APOP entry is `ann`'s.
-fn names(user: Option<&str>) -> Result<Vec<String>> {
+pub(super) fn names(user: Option<&str>) -> Result<Vec<String>> {
     let Some(user) = user else { return Ok(Vec::new()) };
     let failed = |cause| Error::io("cannot ask for a user of the system", cause).tell(unix::TOLD);
     let mut names = vec![user.to_owned()];
@@ -307,7 +307,7 @@ fn signed(finding: Finding, signature: Option<[u8; 32]>) -> Finding {
 }
 
 /// The account of a user whose credentials are right.
-fn admit(config: &Config, name: String, own: Option<Own>) -> Result<Finding> {
+pub(super) fn admit(config: &Config, name: String, own: Option<Own>) -> Result<Finding> {
     let failed = |cause| Error::io("cannot ask for a user of the system", cause).tell(unix::TOLD);
     let account = match (account::user(&name).map_err(failed)?, own) {
         (Some(user), None) if user.uid == 0 || user.uid < config.auth.min_uid => {

@@ -10,6 +10,7 @@ mod pam;
 pub(crate) mod roster;
 mod slots;
 mod sources;
+mod standing;
 mod unix;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 pub(crate) use announce::{Announced, announced, challenge, seed};
 pub(crate) use checkpassword::{ARGUMENT as REPLY, reply as checkpassword_reply, trusted as trusted_program};
 pub(crate) use mailauth::{apop_digest, rules, virtual_owner};
+pub(crate) use standing::{By, Means, Standing, standing};
 pub(crate) use unix::{LoginPassword, login_password};
 
 use crate::config::{Config, Source};

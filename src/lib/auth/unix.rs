@@ -33,18 +33,12 @@ pub(super) fn check_name(name: &str, min_uid: u32) -> Finding {
 }
 
 fn verdict_on_name(name: &str, min_uid: u32) -> Result<Finding, Error> {
-    let Some(user) = account::user(name).map_err(|error| unavailable(PASSWD, error))? else {
-        readable(PASSWD)?;
-        return Ok(Finding::refused(Reason::UnknownUser));
-    };
-    if user.uid == 0 || user.uid < min_uid {
-        return Ok(Finding::refused(Reason::BelowMinUid));
-    }
-    Ok(match hash_of(&user)? {
-        Some(hash) if !hash.expose().starts_with(b"!") => {
-            Finding { verdict: Verdict::Accepted(accepted(name, user)), paid: false }
+    Ok(match standing(name, min_uid)? {
+        Ok((account, hash)) if !hash.expose().starts_with(b"!") => {
+            Finding { verdict: Verdict::Accepted(account), paid: false }
         }
-        _ => Finding::refused(Reason::Locked),
+        Ok(_) => Finding::refused(Reason::Locked),
+        Err(reason) => Finding::refused(reason),
     })
 }
 
@@ -56,18 +50,30 @@ pub(super) fn compute_dummy(password: &Secret) {
     let _ = crypt::verify(dummy.as_bytes(), password.expose());
 }
 
-fn verdict(name: &str, password: &Secret, min_uid: u32) -> Result<Finding, Error> {
-    let free = |reason| Ok(Finding::refused(reason));
+/// The account and the password field of a name, or why it is refused whatever the password.
+///
+/// # Errors
+/// The databases cannot be asked.
+pub(super) fn standing(name: &str, min_uid: u32) -> Result<Result<(Account, Secret), Reason>, Error> {
     let Some(user) = account::user(name).map_err(|error| unavailable(PASSWD, error))? else {
         readable(PASSWD)?;
-        return free(Reason::UnknownUser);
+        return Ok(Err(Reason::UnknownUser));
     };
     if user.uid == 0 || user.uid < min_uid {
-        return free(Reason::BelowMinUid);
+        return Ok(Err(Reason::BelowMinUid));
     }
-    let Some(hash) = hash_of(&user)? else { return free(Reason::Locked) };
+    let hash = hash_of(&user)?;
+    Ok(hash.map(|hash| (accepted(name, user), hash)).ok_or(Reason::Locked))
+}
+
+fn verdict(name: &str, password: &Secret, min_uid: u32) -> Result<Finding, Error> {
+    let free = |reason| Ok(Finding::refused(reason));
+    let (account, hash) = match standing(name, min_uid)? {
+        Ok(found) => found,
+        Err(reason) => return free(reason),
+    };
     match crypt::verify(hash.expose(), password.expose()) {
-        Ok(true) => Ok(Finding { verdict: Verdict::Accepted(accepted(name, user)), paid: true }),
+        Ok(true) => Ok(Finding { verdict: Verdict::Accepted(account), paid: true }),
         Ok(false) => Ok(Finding { verdict: Verdict::Refused(Reason::WrongPassword), paid: true }),
         Err(Failure::Locked) => free(Reason::Locked),
         Err(Failure::Unsupported(scheme)) => free(Reason::UnsupportedScheme(scheme)),

@@ -1,8 +1,10 @@
 //! The command line of `mailusradm`.
 
 mod sessions;
+mod why;
 
 pub(crate) use sessions::{Kick, Sessions};
+pub(crate) use why::{Mechanism, Why};
 
 use super::Exit;
 use crate::ui::{Format, human};
@@ -51,6 +53,9 @@ pub(crate) enum Verb {
 
     /// End a session; it deletes nothing
     Kick(Kick),
+
+    /// Say what stops a user from logging in, and what to type
+    Why(Why),
 }
 
 /// How a list is written; flattened into the verbs that list something.
@@ -336,6 +341,8 @@ mod tests {
             "stats --html a --format json",
             "history",
             "kick",
+            "why",
+            "why ann --from nowhere",
             "kick ann --wait 0",
             "sessions --watch=0",
         ] {

@@ -183,6 +183,16 @@ pub(crate) fn touch(file: &File) -> io::Result<()> {
     Ok(futimens(file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW)?)
 }
 
+/// Whether the file system of this path has a block and a file left for ordinary users.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn has_room(path: &std::path::Path) -> io::Result<bool> {
+    let found = nix::sys::statvfs::statvfs(path)?;
+    // Some file systems count no files.
+    Ok(found.blocks_available() > 0 && (found.files() == 0 || found.files_available() > 0))
+}
+
 /// Gives the file to a group.
 ///
 /// # Errors

@@ -138,6 +138,20 @@ fn host(config: &Config, probes: &Probes<'_>) -> Option<Finding> {
     ))
 }
 
+/// Whether the server can use what is configured, and whether clients take it. One without TLS is served in the clear all the same,
+/// but for a standalone server that was not started yet.
+pub(super) fn for_one(config: &Config, probes: &Probes<'_>, needed: bool) -> Vec<Finding> {
+    if !config.tls.is_configured() {
+        return Vec::new();
+    }
+    let mut findings = vec![together(config, probes)];
+    if findings[0].severity == super::Severity::Ok {
+        findings.extend(config.tls.pairs().into_iter().flat_map(|pair| certificate(&pair.certificate)));
+    }
+    let judged = |finding: Finding| if needed { finding } else { finding.no_worse_than_warning() };
+    findings.into_iter().map(judged).collect()
+}
+
 fn together(config: &Config, probes: &Probes<'_>) -> Finding {
     let material = match Material::read(config) {
         Ok(Some(material)) => material,

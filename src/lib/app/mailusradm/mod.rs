@@ -9,6 +9,7 @@ mod show;
 mod stats;
 mod strays;
 mod transfer;
+mod why;
 
 use super::outcome::{self, Failure, IO, NO, NO_PERMISSION, NO_USER, Outcome, USAGE, hints_name};
 use crate::auth::{Account, roster};
@@ -38,7 +39,12 @@ pub fn main() -> ExitCode {
 
 fn run(options: Options) -> Outcome {
     hints_name(options.config.as_deref());
-    let config = Config::load(options.config.as_deref())?;
+    let loaded = Config::load(options.config.as_deref());
+    let config = match (&options.verb, loaded) {
+        // What is wrong with it is an answer.
+        (Verb::Why(why), loaded) => return why::run(why, loaded),
+        (_, loaded) => loaded?,
+    };
     match options.verb {
         Verb::List(options) => list::run(&options, &config),
         Verb::Show(options) => show::run(&options, &config),
@@ -49,6 +55,8 @@ fn run(options: Options) -> Outcome {
         Verb::Import(options) => transfer::import(&options, &config),
         Verb::Sessions(options) => sessions::run(&options, &live::as_served(config)),
         Verb::Kick(options) => kick::run(&options, &live::as_served(config)),
+        // It has been done.
+        Verb::Why(_) => Ok(()),
     }
 }
 
