@@ -16,6 +16,9 @@ _mailusradm() {
             ",$1")
                 cmd="mailusradm"
                 ;;
+            mailusradm,check)
+                cmd="mailusradm__subcmd__check"
+                ;;
             mailusradm,convert)
                 cmd="mailusradm__subcmd__convert"
                 ;;
@@ -48,6 +51,9 @@ _mailusradm() {
                 ;;
             mailusradm,why)
                 cmd="mailusradm__subcmd__why"
+                ;;
+            mailusradm__subcmd__help,check)
+                cmd="mailusradm__subcmd__help__subcmd__check"
                 ;;
             mailusradm__subcmd__help,convert)
                 cmd="mailusradm__subcmd__help__subcmd__convert"
@@ -89,12 +95,49 @@ _mailusradm() {
 
     case "${cmd}" in
         mailusradm)
-            opts="-h -V --config --help --version list show stats history convert export import sessions kick why help"
+            opts="-h -V --config --help --version list show check stats history convert export import sessions kick why help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailusradm__subcmd__check)
+            opts="-h --all --repair --format --columns --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "table json tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --columns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
@@ -180,8 +223,22 @@ _mailusradm() {
             return 0
             ;;
         mailusradm__subcmd__help)
-            opts="list show stats history convert export import sessions kick why help"
+            opts="list show check stats history convert export import sessions kick why help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailusradm__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -717,7 +774,7 @@ _mailusradm_or_users() {
     _mailusradm "$@"
     case "$2,$3,$verb" in
         -*,*,* | *,--by,* | *,--columns,* | *,--config,* | *,--format,* | *,--from,* | *,--html,* | *,--idle,* | *,--mechanism,* | *,--over,* | *,--since,* | *,--sort,* | *,--to,* | *,--top,* | *,--uidl-from,* | *,--wait,* | *,--watch,*) ;;
-        *,*,list | *,*,show | *,*,history | *,*,convert | *,*,export | *,*,import | *,*,sessions | *,*,kick | *,*,why) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
+        *,*,list | *,*,show | *,*,check | *,*,history | *,*,convert | *,*,export | *,*,import | *,*,sessions | *,*,kick | *,*,why) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u)" -- "$2")) ;;
     esac
 }

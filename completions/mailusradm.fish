@@ -29,6 +29,7 @@ complete -c mailusradm -n "__fish_mailusradm_needs_command" -s h -l help -d 'Pri
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -s V -l version -d 'Print version'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "show" -d 'Show the messages of a maildrop, or one of them'
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "check" -d 'Look for damage of maildrops, and repair it when asked'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "convert" -d 'Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay'
@@ -63,6 +64,14 @@ complete -c mailusradm -n "__fish_mailusradm_using_subcommand show" -l columns -
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand show" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand show" -l text -d 'Show its text too'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand check" -l format -d 'How to write it [default: a table on a terminal, else tsv]' -r -f -a "table\t'With a header and lines, for people'
+json\t'A JSON array with an object for each row'
+tsv\t'A line for each row, fields separated by tabs, no header'"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand check" -l columns -d 'The columns, in this order, separated by commas [default: all that fit]' -r
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand check" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand check" -l all -d 'Check the maildrops of all users'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand check" -l repair -d 'Repair what can be repaired without losing a message'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l since -d 'Count what began within TIME, such as 24h or 6mo' -r
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l by -d 'What to count together' -r -f -a "day\t'The day'
 hour\t'The hour of the day'
@@ -119,21 +128,22 @@ tsv\t'A line for each row, fields separated by tabs, no header'"
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l all -d 'Show each step of the way, not only what stops the login'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "show" -d 'Show the messages of a maildrop, or one of them'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "convert" -d 'Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "export" -d 'Write a maildrop into a file'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "import" -d 'Add messages of a file to a maildrop, or unique ids of another server'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "sessions" -d 'List who is logged in now, since when, from where'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "kick" -d 'End a session; it deletes nothing'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "why" -d 'Say what stops a user from logging in, and what to type'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show stats history convert export import sessions kick why help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "show" -d 'Show the messages of a maildrop, or one of them'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "check" -d 'Look for damage of maildrops, and repair it when asked'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "convert" -d 'Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "export" -d 'Write a maildrop into a file'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "import" -d 'Add messages of a file to a maildrop, or unique ids of another server'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "sessions" -d 'List who is logged in now, since when, from where'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "kick" -d 'End a session; it deletes nothing'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "why" -d 'Say what stops a user from logging in, and what to type'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 
 # Names of users, for the verbs that take them.
 function __fish_mailusradm_users
     sh -c "{ getent passwd | awk -F: '\$3 >= 1000 && \$3 < 65000 { print \$1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u"
 end
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand list show history convert export import sessions kick why" -f -a "(__fish_mailusradm_users)"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list show check history convert export import sessions kick why" -f -a "(__fish_mailusradm_users)"

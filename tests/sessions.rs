@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "support/admin.rs"]
-#[allow(dead_code)] // Lists of others are kept as snapshots.
 mod admin;
 mod common;
 

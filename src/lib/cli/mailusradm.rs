@@ -32,6 +32,8 @@ pub(crate) enum Verb {
     List(List),
     /// Show the messages of a maildrop, or one of them
     Show(Show),
+    /// Look for damage of maildrops, and repair it when asked
+    Check(Check),
 
     /// Count sessions: when they were, whose, how much was done, how they ended
     Stats(Stats),
@@ -266,6 +268,26 @@ pub(crate) struct Show {
     pub(crate) listing: Listing,
 }
 
+/// `mailusradm check`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Check {
+    /// The users
+    #[arg(value_name = "USER", conflicts_with = "all", required_unless_present = "all")]
+    pub(crate) users: Vec<String>,
+
+    /// Check the maildrops of all users
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// Repair what can be repaired without losing a message
+    #[arg(long)]
+    pub(crate) repair: bool,
+
+    /// How to write what was found
+    #[command(flatten)]
+    pub(crate) listing: Listing,
+}
+
 /// What maildrops are ordered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Order {
@@ -338,6 +360,8 @@ mod tests {
             "list --format xml",
             "list --columns",
             "list ann --orphaned",
+            "check",
+            "check ann --all",
             "stats --html a --format json",
             "history",
             "kick",

@@ -4,6 +4,7 @@ pub(crate) mod convert;
 pub(crate) mod flags;
 pub(crate) mod glance;
 pub(crate) mod index;
+pub(crate) mod inspect;
 pub(crate) mod maildir;
 pub(crate) mod mbox;
 #[cfg(test)]

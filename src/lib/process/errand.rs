@@ -20,13 +20,17 @@ use crate::sys::descriptors::{close_all_but, silence_standard_streams};
 use crate::sys::directory::Directory;
 use crate::sys::privileges;
 use crate::sys::process;
-use crate::sys::sandbox::{Fence, inside};
+use crate::sys::sandbox::{Calls, Fence, inside};
 use crate::sys::socket;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// What the child may ask of the kernel: what a session may, and whether the holder of a dotlock lives.
+const CALLS: &[Calls] =
+    &[Calls::Base, Calls::Streams, Calls::Messages, Calls::OpenFiles, Calls::Names, Calls::Processes];
 
 /// What the child works with, behind its fence.
 pub(crate) struct Site {
@@ -36,6 +40,8 @@ pub(crate) struct Site {
     pub(crate) uid: u32,
     /// What stands there, or why it is none.
     pub(crate) found: Result<Found>,
+    /// The directory that it lies in, for reading alone, where the user may look at it.
+    pub(crate) above: Option<Directory>,
     /// The user's state directory; of one who has none, or when looking, one that nothing can be made in.
     pub(crate) state: Directory,
     /// What takes the mailbox's locks.
@@ -126,11 +132,12 @@ impl Errand<'_> {
         privileges::become_for_good(&places::session_ids(self.account))?;
         let path = self.account.mailbox(self.config);
         let found = maildrop::find_to_read(self.config.maildrop.format, &path, uid);
+        let above = Directory::open(path.parent().unwrap_or(Path::new("/"))).ok().map(Directory::read_only);
         let state = self.state_to_read()?;
         session::LIMITS.apply()?;
-        self.fence(found.as_ref().ok(), &state)?;
+        self.fence(found.as_ref().ok(), &state, above.as_ref())?;
         let spool = Box::new(Reading::of(found.as_ref().ok())?);
-        Ok(Site { path, uid, found, state, spool })
+        Ok(Site { path, uid, found, above, state, spool })
     }
 
     /// The user's state directory as the user finds it; one that is another's, or missing, is none.
@@ -143,11 +150,12 @@ impl Errand<'_> {
         }
     }
 
-    fn fence(&self, found: Option<&Found>, state: &Directory) -> Result<()> {
+    fn fence(&self, found: Option<&Found>, state: &Directory, above: Option<&Directory>) -> Result<()> {
         let mut directories: Vec<BorrowedFd<'_>> = found.map(Found::directories).unwrap_or_default();
         directories.extend(inside(state).into_iter().filter(|_| !state.is_nowhere()));
+        directories.extend(above.map(AsFd::as_fd));
         let require = self.config.sandbox == Sandbox::Require;
-        let fence = Fence { calls: session::CALLS, directories: &directories, require };
+        let fence = Fence { calls: CALLS, directories: &directories, require };
         // Which parts the kernel lacks the server's own log and `pop3d --check` say.
         fence.close_to_read().map(drop)
     }

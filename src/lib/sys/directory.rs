@@ -6,7 +6,7 @@ use super::file::{FileKind, Status};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
-use nix::sys::stat::{Mode, fstatat, mkdirat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, fsync, linkat, unlinkat};
 use std::ffi::OsString;
 use std::fs::File;
@@ -251,6 +251,16 @@ impl Directory {
             Err(error) => Err(error.into()),
             Ok(()) => Ok(true),
         }
+    }
+
+    /// Sets the permission bits of what has this name. A link is followed: whoever calls has the rights of the owner alone, who could do
+    /// the same.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn set_mode(&self, name: &str, mode: u32) -> io::Result<()> {
+        self.change()?;
+        Ok(fchmodat(self, name, Mode::from_bits_truncate(mode & 0o777), FchmodatFlags::FollowSymlink)?)
     }
 
     /// Makes a directory.

@@ -1,5 +1,6 @@
 //! `mailusradm`: wiring. One file for each verb.
 
+mod check;
 mod convert;
 mod history;
 mod kick;
@@ -47,6 +48,7 @@ fn run(options: Options) -> Outcome {
     };
     match options.verb {
         Verb::List(options) => list::run(&options, &config),
+        Verb::Check(options) => check::run(&options, &config),
         Verb::Show(options) => show::run(&options, &config),
         Verb::Stats(options) => stats::run(&options, &config),
         Verb::History(options) => history::run(&options, &config),

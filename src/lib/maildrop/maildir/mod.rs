@@ -24,6 +24,7 @@ use crate::sys::directory::Directory;
 use crate::sys::file::{Identity, Status, read_at, status};
 pub(crate) use listing::Folders;
 use listing::{Folder, Place};
+pub(crate) use refresh::strange;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -179,7 +180,7 @@ impl Maildir {
         let found =
             directory.entry_status(name).map_err(|error| self.failed_at("look at", folder, name, error))?;
         match found {
-            Some(found) if refresh::strange(&found, self.uid).is_none() => {
+            Some(found) if strange(&found, self.uid).is_none() => {
                 directory.open_entry(name).map_err(|error| self.failed_at("open", folder, name, error))
             }
             Some(_) => Err(self.changed(&listing::shown(folder, name))),
@@ -202,7 +203,7 @@ impl Maildir {
     /// Whether the file still is the message that was measured.
     fn is_same(&self, file: &File, record: &Record, place: &Place) -> io::Result<bool> {
         let found = status(file)?;
-        if refresh::strange(&found, self.uid).is_some() {
+        if strange(&found, self.uid).is_some() {
             return Ok(false);
         }
         if looks_same(&found, record, place) {

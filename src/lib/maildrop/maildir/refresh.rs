@@ -261,7 +261,7 @@ fn look(folder: &Directory, file_name: &[u8], uid: u32, buffer: &mut Vec<u8>) ->
 
 /// Why this is no message of the user; none when it is one. A file with several names is: programs that deliver or copy
 /// mail make such, and removing a name touches no other.
-pub(super) fn strange(found: &Status, uid: u32) -> Option<&'static str> {
+pub(crate) fn strange(found: &Status, uid: u32) -> Option<&'static str> {
     match found.kind {
         FileKind::Regular if found.uid == uid => None,
         FileKind::Regular => Some("belongs to another user"),

@@ -4,6 +4,7 @@
 //! process that was killed is known at once, since its kernel lock is free. One of another program is stale
 //! when it was not touched for 300 s by the file system's clock and names no living process.
 
+use super::leftovers::Left;
 use crate::error::{Error, Result};
 use crate::sys::clock;
 use crate::sys::directory::Directory;
@@ -14,6 +15,8 @@ use std::io::{self, ErrorKind as E, Read, Write};
 
 /// After how many seconds without a touch another program's dotlock counts as forgotten.
 const STALE_AFTER: i64 = 300;
+/// After how many seconds a temporary file that is not written to counts as left, for who does not ask for its lock.
+pub(super) const LEFT_ALONE_FOR: i64 = 60;
 /// The second line of a dotlock of ours.
 const SIGNATURE: &[u8] = b"poptools";
 /// More of a dotlock is not read, in octets.
@@ -124,6 +127,21 @@ impl Dotlocks<'_> {
             renamed => renamed?,
         }
         Ok(dotlock.is_held(self.directory).then_some(dotlock))
+    }
+
+    /// Whether a dotlock stands that nobody holds, without an attempt to take it.
+    pub(super) fn left(&self) -> Left {
+        let Ok(Some(found)) = self.directory.status(&self.name()) else { return Left::Nothing };
+        if self.is_planted(&found) {
+            return Left::Planted(found.uid);
+        }
+        let Holder { pid, age } = self.holder(&found);
+        let gone = !pid.is_some_and(process_exists);
+        let regular = found.kind == FileKind::Regular;
+        let file = regular.then(|| self.directory.open_to_read(&self.name()).ok()).flatten();
+        let ours = found.uid == self.uid && file.is_some_and(|file| is_ours(&content(&file)));
+        let forgotten = age.is_some_and(|age| age >= STALE_AFTER);
+        if gone && (ours || forgotten) { Left::Stale } else { Left::Nothing }
     }
 
     /// Removes temporary files and drafts that killed processes of ours left: regular, the user's, not locked by a live one.

@@ -7,6 +7,7 @@ pub(crate) mod build;
 pub(crate) mod dotlock;
 pub(crate) mod envelope;
 mod late;
+mod leftovers;
 pub(crate) mod local;
 pub(crate) mod open;
 pub(crate) mod reading;
@@ -15,6 +16,8 @@ pub(crate) mod scan;
 pub(crate) mod spool;
 mod update;
 pub(crate) mod whole;
+
+pub(crate) use leftovers::{Left, leftovers};
 
 use super::index::{self, Header, Index, Record};
 use super::uidl::twins::Twins;

@@ -56,7 +56,7 @@ pub(crate) fn scan(
 /// Whether a message begins with this line, the one place for this rule (design, section 4). `first`: it must, whatever
 /// its date looks like, as the first line of a mailbox; but it must be a line. `separated`: an empty line is before
 /// it, or the end of what was known.
-pub(super) fn begins_message(line: &[u8], first: bool, separated: bool) -> bool {
+pub(crate) fn begins_message(line: &[u8], first: bool, separated: bool) -> bool {
     line.starts_with(b"From ") && (first && line.len() < CHUNK - 1 || separated && is_envelope(line))
 }
 

@@ -32,7 +32,8 @@ use twox_hash::XxHash3_64;
 
 /// The file's name in the state directory.
 pub(crate) const NAME: &str = "uidl";
-const NEW_NAME: &str = "uidl.new";
+/// Its name until it is complete, when it is written anew.
+pub(crate) const NEW_NAME: &str = "uidl.new";
 const MAGIC: &[u8; 16] = b"poptools uidl\0\x01\n";
 const MARK: &[u8; 4] = b"\xf5uid";
 /// More than this is neither read nor written, in octets: it is a hundred thousand hashes with twins.
@@ -337,6 +338,19 @@ impl Twins {
         written?;
         self.length += record.len() as u64;
         Ok(())
+    }
+
+    /// Whether something in the file cannot be read.
+    pub(crate) const fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    /// Writes what can be read of a damaged file into a new one, in its place.
+    ///
+    /// # Errors
+    /// The system's; the old file is in its place then.
+    pub(crate) fn mend(&mut self, state: &Directory) -> io::Result<()> {
+        self.write_anew(state)
     }
 
     /// Writes what holds into a new file.
