@@ -9,9 +9,11 @@ mod common;
 mod record;
 #[path = "support/tracer.rs"]
 mod tracer;
+#[path = "support/waiting.rs"]
+mod waiting;
 
-use common::world::{tcp_pair, uid};
-use common::{Child, Client, World, isolated, mail};
+use common::world::uid;
+use common::{Child, World, isolated, mail};
 use record::changes;
 use std::fs;
 use std::io::Write as _;
@@ -19,7 +21,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Instant;
-use tracer::{Effect, Plan, Role, Tracer, WRAPPER};
+use tracer::{Effect, Plan, Role};
+use waiting::Waiting;
 
 const DIRECTIONS: [(&str, &str); 2] = [("maildir", "mbox"), ("mbox", "maildir")];
 
@@ -86,37 +89,6 @@ fn ten_thousand_messages_there_and_back() {
     });
 }
 
-/// A conversion that waits for a word before it begins, so that a tracer can take hold of it.
-struct Waiting {
-    client: Client,
-    go: PathBuf,
-}
-
-impl Waiting {
-    fn start(world: &World, to: &str) -> Self {
-        let go = world.directory().join("go");
-        let _ = fs::remove_file(&go);
-        nix::unistd::mkfifo(&go, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-        let conversion = command(world, &["convert", "ann", "--to", to]);
-        let script = format!("read go <{}; exec \"$@\" >/dev/null", go.display());
-        let mut shell = Command::new(WRAPPER[0]);
-        shell.args(&WRAPPER[1..]).args(["sh", "-c", &script, "sh"]);
-        shell.arg(conversion.get_program()).args(conversion.get_args());
-        let (ours, _) = tcp_pair("127.0.0.1:0");
-        Self { client: Client::silent(ours, Child::start(shell), 0), go }
-    }
-
-    /// How many calls were counted, and whether the chosen one was among them.
-    fn run(mut self, plan: Plan) -> (usize, bool) {
-        let tracer = Tracer::attach(&self.client, None);
-        tracer.arm(plan);
-        fs::OpenOptions::new().write(true).open(&self.go).unwrap().write_all(b"go\n").unwrap();
-        let traced = tracer.finish();
-        assert!(self.client.server.wait(common::PATIENCE).is_some());
-        (traced.calls.iter().filter(|call| call.counts && call.role == plan.role).count(), traced.met)
-    }
-}
-
 /// A maildrop of the format that is not `to`, as nothing had happened.
 fn reset(world: &World, to: &str, text: &[u8]) {
     let path = world.mailbox("ann");
@@ -143,7 +115,8 @@ fn killed_everywhere(to: &str, step: usize, effects: &[fn(usize) -> Effect]) {
         let before = uidls(&world);
         let plan = |nth, effect| Plan { role: Role::Session, nth, counts: changes, effect, record: false };
         reset(&world, to, &text);
-        let (points, _) = Waiting::start(&world, to).run(plan(0, Effect::None));
+        let (points, _) = Waiting::start(&world, &command(&world, &["convert", "ann", "--to", to]))
+            .run(plan(0, Effect::None));
         assert_eq!(uidls(&world), before);
         assert!(points > 20, "{points} calls that change files");
         let (mut met, mut tried, mut old) = (0, 0, 0);
@@ -151,7 +124,8 @@ fn killed_everywhere(to: &str, step: usize, effects: &[fn(usize) -> Effect]) {
             for effect in effects {
                 let effect = effect(nth);
                 reset(&world, to, &text);
-                let (_, hit) = Waiting::start(&world, to).run(plan(nth, effect));
+                let (_, hit) = Waiting::start(&world, &command(&world, &["convert", "ann", "--to", to]))
+                    .run(plan(nth, effect));
                 met += usize::from(hit);
                 tried += 1;
                 let is_new = world.mailbox("ann").is_dir() == (to == "maildir");

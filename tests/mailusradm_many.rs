@@ -66,7 +66,7 @@ fn many_maildrops_are_listed_by_their_headers() {
         let (_, took, memory) = timed(&world, &["list"]);
         eprintln!(
             "list: {count} maildrops, {} MiB in all: {first:?} at first, {took:?} warm, peak memory {memory} KiB",
-            u64::from(count) * size >> 20
+            (u64::from(count) * size) >> 20
         );
         assert!(took < Duration::from_secs(20), "it reads mail: {took:?}");
         assert!(memory < 256 << 10, "{memory} KiB");
