@@ -123,7 +123,11 @@ impl Table {
 
     fn table(&self, mut shown: Vec<usize>, width: Option<u16>) -> String {
         let mut table = self.laid_out(&shown);
-        let Some(width) = width.filter(|_| self.style == CONDENSED) else { return format!("{table}\n") };
+        if self.style != CONDENSED {
+            return format!("{table}\n");
+        }
+        // Without a terminal it is as wide as it comes.
+        let width = width.unwrap_or(u16::MAX);
         while self.wide(&table, &shown) > u32::from(width) && self.chosen.is_none() {
             let spare = shown.iter().enumerate().max_by_key(|(_, at)| self.columns[**at].spare);
             match spare {
