@@ -38,6 +38,12 @@ struct Listener {
     owner: Option<(String, u32)>,
 }
 
+impl Listener {
+    fn is_pop3d(&self) -> bool {
+        self.owner.as_ref().is_some_and(|(name, _)| name.contains("pop3d"))
+    }
+}
+
 /// What a machine has; tests have others.
 struct Machine {
     /// Its root directory, for the files of the super servers.
@@ -54,19 +60,26 @@ pub(super) fn finding(config: &Config, probes: &Probes<'_>, from: From) -> Findi
 fn ports(config: &Config) -> Vec<u16> {
     let listen = config.listen.pop3.iter().chain(&config.listen.pop3s);
     let mut ports: Vec<u16> = listen.map(|address| address.0.port()).collect();
-    ports.extend([POP3_PORT, defaults::POP3S_PORT]);
+    // What inetd or systemd listen on the configuration does not say.
+    if ports.is_empty() {
+        ports.extend([POP3_PORT, defaults::POP3S_PORT]);
+    }
     ports
 }
 
 impl Machine {
     fn this(ports: &[u16]) -> Self {
-        let mut listeners = Vec::new();
-        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-            let text = fs::read_to_string(table).unwrap_or_default();
-            let found = text.lines().skip(1).filter_map(listening);
-            for (address, inode) in found.filter(|(address, _)| ports.contains(&address.port())) {
-                listeners.push(Listener { address, owner: owner(&inode) });
-            }
+        let tables =
+            ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
+        let all: Vec<_> =
+            tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(listening).collect();
+        let (usual, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(address, _)| ports.contains(&address.port()));
+        let named = |(address, inode): (SocketAddr, String)| Listener { address, owner: owner(&inode) };
+        let mut listeners: Vec<Listener> = usual.into_iter().map(named).collect();
+        if listeners.is_empty() {
+            // A server that was told on the command line where to listen.
+            listeners.extend(others.into_iter().map(named).filter(Listener::is_pop3d));
         }
         Self { root: PathBuf::from("/"), listeners }
     }
@@ -122,7 +135,8 @@ impl Machine {
 
     /// Nobody listens: who should?
     fn nobody(&self, config: &Config, probes: &Probes<'_>) -> Finding {
-        let nobody = "service: nothing listens on port 110 or 995";
+        let ports: Vec<String> = ports(config).iter().map(u16::to_string).collect();
+        let nobody = format!("service: nothing listens on port {}", ports.join(" or "));
         if let Some(line) = self.inetd_line() {
             return line.fault(&self.inetd()).unwrap_or_else(|| {
                 let what = format!("{nobody}, though {} has a line for it", self.inetd().display());
@@ -151,7 +165,11 @@ impl Machine {
             places.iter().any(|place| self.root.join(place).join(unit).exists())
         };
         if !config.listen.is_empty() {
-            let start = if is_there("pop3d.service") { "systemctl start pop3d.service" } else { "pop3d" };
+            let start = match probes.config_file {
+                Some(file) => format!("pop3d --config {}", quoted(file)),
+                None if is_there("pop3d.service") => "systemctl start pop3d.service".to_owned(),
+                None => "pop3d".to_owned(),
+            };
             let what = format!("{nobody}, though {} has [listen]", probes.file().display());
             return Finding::problem(what, start);
         }
