@@ -301,7 +301,7 @@ fn connections_are_limited_by_address_and_in_all() {
         assert!(is_served(&mut second));
         assert_rejected(connect_from([127, 0, 0, 1]));
         // It counts until it is gone.
-        world.log_line(&["disconnect: client=127.0.0.1", "reason=errors"]);
+        world.log_line(&["disconnect: client=127.0.0.1", "reason=limit"]);
         let mut others: Vec<Client> = [2, 3].map(|last| connect_from([127, 0, 0, last])).into();
         assert!(others.iter_mut().all(is_served), "other addresses are");
         assert_rejected(connect_from([127, 0, 0, 4]));

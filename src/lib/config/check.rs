@@ -43,6 +43,12 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     )?;
     fault("limits.max_connections", config.limits.max_connections > 0, || "must be at least 1".to_owned())?;
     fault("limits.max_per_address", config.limits.max_per_address > 0, || "must be at least 1".to_owned())?;
+    for (key, prefix, most) in [
+        ("limits.prefix_v4", config.limits.prefix_v4, 32),
+        ("limits.prefix_v6", config.limits.prefix_v6, 128),
+    ] {
+        fault(key, (1..=most).contains(&prefix), || format!("must be 1 to {most} bits"))?;
+    }
     fault("limits.max_message", config.limits.max_message >= defaults::MIN_MAX_MESSAGE, || {
         format!("must be at least {} octets", defaults::MIN_MAX_MESSAGE)
     })?;

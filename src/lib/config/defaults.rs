@@ -73,6 +73,15 @@ const MAX_CONNECTIONS: u32 = 10_000;
 /// A company behind one address polls with some dozens of clients.
 const MAX_PER_ADDRESS: u32 = 50;
 
+/// A thousand clients behind one address that poll every two minutes come 500 times; a guesser comes as often as it can.
+const MAX_RATE: u32 = 600;
+
+/// An IPv4 address is one customer's, or a company's.
+const LIMITS_PREFIX_V4: u8 = 32;
+
+/// The smallest network that one customer has of IPv6 (RFC 6177).
+const LIMITS_PREFIX_V6: u8 = 64;
+
 /// Verifications that wait, standalone; more than that would not have their turn in time (44 ms each).
 pub(crate) const MAX_WAITING: usize = 2000;
 
@@ -157,6 +166,9 @@ impl Default for Limits {
             max_verifications: 0,
             max_connections: MAX_CONNECTIONS,
             max_per_address: MAX_PER_ADDRESS,
+            max_rate: MAX_RATE,
+            prefix_v4: LIMITS_PREFIX_V4,
+            prefix_v6: LIMITS_PREFIX_V6,
             max_message: MAX_MESSAGE,
         }
     }

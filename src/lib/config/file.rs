@@ -2,7 +2,7 @@
 
 use super::check::{self, Fault};
 use super::hint::hint;
-use super::{Config, defaults};
+use super::{Config, Networks, defaults};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
 use serde::{Deserialize, Deserializer};
@@ -75,6 +75,17 @@ pub(crate) enum WordOrList {
     Word(String),
     /// A list.
     List(Vec<String>),
+}
+
+/// Networks from a list of texts; none of an empty list.
+pub(super) fn networks<'de, D: Deserializer<'de>>(
+    input: D,
+) -> std::result::Result<Option<Networks>, D::Error> {
+    let words = Vec::<String>::deserialize(input)?;
+    if words.is_empty() {
+        return Ok(None);
+    }
+    words.join(",").parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// A duration from a number of seconds.

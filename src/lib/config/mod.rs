@@ -5,14 +5,17 @@ mod check;
 pub(crate) mod defaults;
 mod file;
 mod hint;
+mod network;
 mod template;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use address::Address;
 pub(crate) use file::{only_root_changes, only_root_replaces, only_root_writes};
+pub(crate) use network::{Network, Networks};
 pub(crate) use template::Template;
 
+use crate::sys::socket::Peer;
 use serde::Deserialize;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -179,12 +182,21 @@ pub(crate) struct Listen {
     pub(crate) pop3: Vec<Address>,
     /// Over TLS from the first octet (RFC 8314, section 3.2).
     pub(crate) pop3s: Vec<Address>,
+    /// Proxies that say for whom they come, and whose word is taken; none: there are none.
+    #[serde(deserialize_with = "file::networks")]
+    pub(crate) proxy: Option<Networks>,
 }
 
 impl Listen {
     /// Whether nothing is listened on.
     pub(crate) const fn is_empty(&self) -> bool {
         self.pop3.is_empty() && self.pop3s.is_empty()
+    }
+
+    /// Whether who is at the other end of a socket is such a proxy.
+    pub(crate) fn is_proxy(&self, peer: &Peer) -> bool {
+        let proxies = self.proxy.as_ref();
+        peer.address.is_some_and(|at| proxies.is_some_and(|proxies| proxies.contain(at.ip())))
     }
 }
 
@@ -255,8 +267,14 @@ pub(crate) struct Limits {
     pub(crate) max_verifications: u16,
     /// Connections and sessions at once, standalone.
     pub(crate) max_connections: u32,
-    /// The same from one address (IPv6: from one network of 64 bits).
+    /// The same from one address, or one network.
     pub(crate) max_per_address: u32,
+    /// New connections in a minute from one address, or one network; 0 is any number.
+    pub(crate) max_rate: u32,
+    /// How many bits of an IPv4 address make a network, for these limits.
+    pub(crate) prefix_v4: u8,
+    /// The same of an IPv6 address.
+    pub(crate) prefix_v6: u8,
     /// Octets of a message that XTND XMIT takes.
     pub(crate) max_message: u64,
 }

@@ -371,11 +371,11 @@ impl Connection {
     }
 
     /// Says why and closes. In a handshake there is nothing that could be said.
-    pub(crate) fn send_away(&mut self, why: &str) -> Next {
+    pub(crate) fn send_away(&mut self, why: &str, departure: Departure) -> Next {
         if matches!(self.phase, Phase::Shaking) {
-            return Next::Gone(Departure::Expelled);
+            return Next::Gone(departure);
         }
-        self.close_with(&Reply::err_text(why.to_owned()), Departure::Expelled);
+        self.close_with(&Reply::err_text(why.to_owned()), departure);
         self.advance()
     }
 

@@ -4,13 +4,17 @@
 //! come first served for one name of one address, but in turns between addresses, and in turns between names of an address:
 //! who guesses at one user makes nobody else wait.
 
+use super::pace::Pace;
+use crate::config::{self, Config, defaults};
 use crate::log::SessionId;
 use crate::sys::socket::Peer;
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::time::Instant;
 
-/// An address as far as limits go: IPv4 as a whole, IPv6 by its network of 64 bits; none is this machine's own.
-type Network = Option<IpAddr>;
+/// Those who count as one: an address as a whole (IPv4) or its network of 64 bits (IPv6) unless configured otherwise; none is this
+/// machine's own.
+type Network = Option<config::Network>;
 
 /// Keys in the order of their turns, with what waits under each.
 type Round<K, V> = VecDeque<(K, V)>;
@@ -26,6 +30,35 @@ pub(crate) struct Limits {
     pub(crate) verifications: u32,
     /// Verifications that wait.
     pub(crate) waiting: usize,
+    /// New connections in a minute from one network that is not this machine's own.
+    pub(crate) per_minute: Option<NonZeroU32>,
+    /// How many bits of an IPv4 and an IPv6 address make a network.
+    pub(crate) prefixes: (u8, u8),
+}
+
+impl Limits {
+    /// One client, one attempt at a time.
+    pub(crate) const ONE: Self = Self {
+        connections: 1,
+        per_address: 1,
+        verifications: 1,
+        waiting: 1,
+        per_minute: None,
+        prefixes: (32, 128),
+    };
+}
+
+/// What the configuration allows.
+pub(crate) fn limits(config: &Config) -> Limits {
+    let given = &config.limits;
+    Limits {
+        connections: given.max_connections,
+        per_address: given.max_per_address,
+        verifications: u32::from(given.verifications()),
+        waiting: defaults::MAX_WAITING,
+        per_minute: NonZeroU32::new(given.max_rate),
+        prefixes: (given.prefix_v4, given.prefix_v6),
+    }
 }
 
 /// Whether an attempt can be verified now.
@@ -55,6 +88,7 @@ pub(crate) struct Intake<A> {
     limits: Limits,
     clients: HashMap<SessionId, Client>,
     networks: HashMap<Network, u32>,
+    pace: Pace<Network>,
     running: u32,
     waiting: usize,
     rounds: Round<Network, Round<u64, VecDeque<A>>>,
@@ -67,6 +101,7 @@ impl<A> Intake<A> {
             limits,
             clients: HashMap::new(),
             networks: HashMap::new(),
+            pace: Pace::new(),
             running: 0,
             waiting: 0,
             rounds: VecDeque::new(),
@@ -78,9 +113,17 @@ impl<A> Intake<A> {
         self.limits = limits;
     }
 
-    /// A client came to the login process with this number; false when there are too many: then it does not count.
-    pub(crate) fn connected(&mut self, id: SessionId, peer: &Peer, login: u64) -> bool {
-        let network = network(peer);
+    /// A client came to the login process with this number; false when there are too many, or too many of its network came lately:
+    /// then it does not count.
+    pub(crate) fn connected(&mut self, id: SessionId, peer: &Peer, login: u64, now: Instant) -> bool {
+        let network = self.network(peer);
+        // Programs of this machine, a web mailer say, come as often as they like.
+        if let Some(rate) = self.limits.per_minute
+            && !peer.is_local()
+            && !self.pace.allows(network, rate, now)
+        {
+            return false;
+        }
         let all = u32::try_from(self.clients.len()).unwrap_or(u32::MAX);
         let here = self.networks.entry(network).or_insert(0);
         let room = all < self.limits.connections && *here < self.limits.per_address;
@@ -139,10 +182,15 @@ impl<A> Intake<A> {
             return Turn::Full(attempt);
         }
         self.waiting += 1;
-        let network = network(peer);
+        let network = self.network(peer);
         let users = entry(&mut self.rounds, network);
         entry(users, user).push_back(attempt);
         Turn::Later
+    }
+
+    fn network(&self, peer: &Peer) -> Network {
+        let (v4, v6) = self.limits.prefixes;
+        peer.address.map(|address| config::Network::of(address.ip(), v4, v6))
     }
 
     /// A verification is done; the next whose turn it is.
@@ -175,21 +223,15 @@ fn entry<K: PartialEq, V: Default>(round: &mut Round<K, V>, key: K) -> &mut V {
     &mut round[place].1
 }
 
-fn network(peer: &Peer) -> Network {
-    peer.address.map(|address| match address.ip().to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
-        ip => ip,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { connections: 3, per_address: 2, verifications: 1, waiting: 4 };
+    const LIMITS: Limits =
+        Limits { connections: 3, per_address: 2, waiting: 4, prefixes: (32, 64), ..Limits::ONE };
 
     fn peer(text: &str) -> Peer {
-        Peer { address: Some(text.parse().unwrap()) }
+        Peer::direct(Some(text.parse().unwrap()))
     }
 
     fn id(bits: u64) -> SessionId {
@@ -198,19 +240,47 @@ mod tests {
 
     #[test]
     fn connections_are_counted_by_network_and_in_all() {
-        let mut intake: Intake<()> = Intake::new(LIMITS);
-        assert!(intake.connected(id(1), &peer("[2001:db8::1]:1"), 0));
-        assert!(intake.connected(id(2), &peer("[2001:db8::2]:1"), 0));
-        assert!(!intake.connected(id(3), &peer("[2001:db8::3]:1"), 0), "the network of 64 bits has two");
+        let (mut intake, now): (Intake<()>, _) = (Intake::new(LIMITS), crate::sys::clock::now());
+        assert!(intake.connected(id(1), &peer("[2001:db8::1]:1"), 0, now));
+        assert!(intake.connected(id(2), &peer("[2001:db8::2]:1"), 0, now));
+        assert!(!intake.connected(id(3), &peer("[2001:db8::3]:1"), 0, now), "the network of 64 bits has two");
         intake.left(&id(3));
-        assert!(intake.connected(id(4), &peer("192.0.2.1:1"), 1));
-        assert!(!intake.connected(id(5), &peer("192.0.2.2:1"), 1), "three in all");
+        assert!(intake.connected(id(4), &peer("192.0.2.1:1"), 1, now));
+        assert!(!intake.connected(id(5), &peer("192.0.2.2:1"), 1, now), "three in all");
         intake.left(&id(5));
         intake.login_gone(0, |session| *session == id(2));
         assert!(
-            intake.connected(id(6), &peer("192.0.2.2:1"), 1),
+            intake.connected(id(6), &peer("192.0.2.2:1"), 1, now),
             "one of the dead login process's is free again"
         );
+    }
+
+    #[test]
+    fn networks_are_as_wide_as_configured() {
+        let wide = Limits { connections: 9, per_address: 1, prefixes: (24, 48), ..LIMITS };
+        let (mut intake, now): (Intake<()>, _) = (Intake::new(wide), crate::sys::clock::now());
+        assert!(intake.connected(id(1), &peer("192.0.2.1:1"), 0, now));
+        assert!(!intake.connected(id(2), &peer("[::ffff:192.0.2.200]:1"), 0, now), "the same 24 bits");
+        assert!(intake.connected(id(3), &peer("192.0.3.1:1"), 0, now));
+        assert!(intake.connected(id(4), &peer("[2001:db8:0:1::1]:1"), 0, now));
+        assert!(!intake.connected(id(5), &peer("[2001:db8:0:2::1]:1"), 0, now), "the same 48 bits");
+    }
+
+    #[test]
+    fn who_comes_too_often_waits_and_this_machine_does_not() {
+        let slow = Limits { connections: 99, per_address: 99, per_minute: NonZeroU32::new(2), ..LIMITS };
+        let (mut intake, now): (Intake<()>, _) = (Intake::new(slow), crate::sys::clock::now());
+        let mut come = |number, from: &Peer, after: u64| {
+            intake.connected(id(number), from, 0, now + std::time::Duration::from_secs(after))
+        };
+        let far = peer("192.0.2.1:1");
+        assert!(come(1, &far, 0) && come(2, &far, 0));
+        assert!(!come(3, &far, 0) && !come(4, &far, 29), "two in a minute");
+        assert!(come(5, &peer("192.0.2.2:1"), 0), "others are not held up");
+        assert!(come(6, &far, 31), "half a minute later there is room for one");
+        assert!((10..20).all(|number| come(number, &peer("127.0.0.1:1"), 0)));
+        let told = Peer { proxied: true, ..peer("127.0.0.1:1") };
+        assert!(!(20..30).all(|number| come(number, &told, 0)), "what a proxy tells is never this machine");
     }
 
     #[test]

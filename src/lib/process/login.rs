@@ -9,6 +9,7 @@
 //! the monitor, whose child verifies; over the other go the credentials, the verdict and, after a yes, the client's socket with the
 //! octets that were read but not parsed. From PASS or APOP until the verdict nothing of that client is parsed.
 
+mod arrivals;
 mod doors;
 mod security;
 
@@ -32,6 +33,7 @@ use crate::sys::{clock, sandbox};
 use crate::transport::relay::Relay;
 use crate::transport::stream::Endpoint;
 use crate::transport::tls::Facts;
+use arrivals::Arrivals;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use security::Security;
@@ -106,7 +108,7 @@ pub(crate) fn serve_one(
         }
         surroundings.warn_of_missing(&cell.enter(surroundings.require_sandbox())?);
         let client = client.try_clone().map_err(|cause| Error::io("cannot take on a connection", cause))?;
-        server.admit(client, peer, session, tls)?;
+        server.welcome(client, peer, session, tls)?;
         server.run();
         Ok(())
     })
@@ -152,6 +154,8 @@ struct Server<'a> {
     resume: Option<Instant>,
     surroundings: &'a Surroundings<'a>,
     connections: HashMap<usize, Connection>,
+    /// Connections of proxies that have not said yet for whom they come.
+    arrivals: Arrivals,
     /// What `Connection::deadline` said last, so that the earliest is at hand.
     deadlines: BTreeSet<(Instant, usize)>,
     /// Connections that have more to do than fits into one turn.
@@ -188,6 +192,7 @@ impl<'a> Server<'a> {
             announced: surroundings.announced,
             surroundings,
             connections: HashMap::new(),
+            arrivals: Arrivals::new(),
             deadlines: BTreeSet::new(),
             eager: Vec::new(),
             next: 1,
@@ -243,9 +248,12 @@ impl<'a> Server<'a> {
     /// The event loop; it ends with the last connection and the last relay when nothing is listened on.
     fn run(&mut self) {
         let mut events = Events::with_capacity(256);
-        while !self.connections.is_empty() || !self.doors.is_empty() || !self.relays.is_empty() {
-            let first = self.deadlines.first().map(|(deadline, _)| *deadline);
-            let until = first.into_iter().chain(self.resume).chain(self.relays.deadline()).min();
+        while !(self.connections.is_empty()
+            && self.arrivals.is_empty()
+            && self.doors.is_empty()
+            && self.relays.is_empty())
+        {
+            let until = self.deadline();
             let timeout = match self.eager.is_empty() && !self.relays.is_busy() {
                 true => until.map(|deadline| deadline.saturating_duration_since(clock::now())),
                 false => Some(Duration::ZERO),
@@ -262,8 +270,8 @@ impl<'a> Server<'a> {
                     self.hear_orders();
                 } else if event.token() == LISTENER {
                     self.resume = Some(clock::now());
-                } else if self.relays.ready(number) {
-                    // It has its turn when the logins had theirs.
+                } else if self.relays.ready(number) || self.read_header(number) {
+                    // A relay has its turn when the logins had theirs.
                 } else if event.token() == client_token(number) {
                     self.with(number, Connection::advance);
                 } else {
@@ -292,8 +300,14 @@ impl<'a> Server<'a> {
         self.surroundings.debug(session, "the TLS end of the session is closed".to_owned());
     }
 
+    fn deadline(&self) -> Option<Instant> {
+        let first = self.deadlines.first().map(|(deadline, _)| *deadline);
+        [first, self.resume, self.relays.deadline(), self.arrivals.deadline()].into_iter().flatten().min()
+    }
+
     fn expire(&mut self) {
         let now = clock::now();
+        self.expire_arrivals(now);
         while let Some((deadline, number)) = self.deadlines.first().copied() {
             if deadline > now {
                 return;

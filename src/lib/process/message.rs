@@ -90,6 +90,7 @@ impl Writer {
     }
 
     pub(crate) fn peer(&mut self, peer: &Peer) -> &mut Self {
+        self.flag(peer.proxied);
         match peer.address {
             None => self.bytes(&[]),
             Some(address) => {
@@ -162,15 +163,16 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn peer(&mut self) -> Result<Peer, Malformed> {
+        let proxied = self.flag()?;
         let bytes = self.bytes()?;
         let ip = match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
-            _ if bytes.is_empty() => return Ok(Peer { address: None }),
+            _ if bytes.is_empty() => return Ok(Peer { address: None, proxied }),
             (Ok(v4), _) => IpAddr::from(v4),
             (_, Ok(v6)) => IpAddr::from(v6),
             _ => return Err(Malformed),
         };
         let port = u16::try_from(self.number()?).map_err(|_| Malformed)?;
-        Ok(Peer { address: Some(SocketAddr::new(ip, port)) })
+        Ok(Peer { address: Some(SocketAddr::new(ip, port)), proxied })
     }
 }
 

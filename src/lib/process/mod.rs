@@ -14,6 +14,7 @@ mod message;
 mod monitor;
 mod notice;
 pub(crate) mod overhaul;
+mod pace;
 pub(crate) mod places;
 mod recorder;
 mod relays;

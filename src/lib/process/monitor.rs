@@ -7,7 +7,7 @@
 
 use super::books::Books;
 use super::endings::busy;
-use super::intake::{Intake, Limits, Turn};
+use super::intake::{Intake, Limits, Turn, limits};
 use super::login::{self, Cell};
 use super::message::{LARGEST, Mechanism, Message};
 use super::notice::{Admitted, Notice, only};
@@ -15,7 +15,7 @@ use super::role::Surroundings;
 use super::standalone::Site;
 use super::verifier;
 use crate::auth::{self, Announced};
-use crate::config::{Config, defaults};
+use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Event, Log, Report, SessionId};
 use crate::sys::process::{ChildId, fork};
@@ -133,16 +133,6 @@ pub(super) enum Child {
     Sendmail(Box<Sending>),
 }
 
-/// What the configuration allows at once.
-pub(super) fn limits(config: &Config) -> Limits {
-    Limits {
-        connections: config.limits.max_connections,
-        per_address: config.limits.max_per_address,
-        verifications: u32::from(config.limits.verifications()),
-        waiting: defaults::MAX_WAITING,
-    }
-}
-
 impl Monitor {
     /// A monitor without children.
     ///
@@ -184,7 +174,7 @@ impl Monitor {
     ) -> Result<()> {
         let known = Some((session, socket::peer(client)));
         // One client, one attempt at a time.
-        self.intake.set_limits(Limits { connections: 1, per_address: 1, verifications: 1, waiting: 1 });
+        self.intake.set_limits(Limits::ONE);
         let speaker = Speaker::Login { retiring: true, client: known };
         self.start_speaker(speaker, &[client.as_raw_fd()], |surroundings| {
             login::serve_one(client, session, surroundings, cell, tls)
@@ -269,11 +259,11 @@ impl Monitor {
         notice: Notice,
         descriptors: Vec<OwnedFd>,
     ) -> Result<()> {
-        let known = |id, peer| from.client.unwrap_or((id, peer));
+        let known = |id, peer| self.known(from, id, peer);
         let (id, event) = match notice {
             Notice::Connected(id, peer) => {
                 let (id, peer) = known(id, peer);
-                if !self.intake.connected(id, &peer, from.number) {
+                if !self.intake.connected(id, &peer, from.number, clock::now()) {
                     self.reject(from.socket, id);
                 }
                 (id, Event::Connect { client: peer.address })
@@ -313,6 +303,16 @@ impl Monitor {
         };
         self.tell(&id, from.pid, &event);
         Ok(())
+    }
+
+    /// What is known of a client of whom a login process speaks. Under inetd it has one client, and of that nothing is believed but
+    /// what a proxy told.
+    fn known(&self, from: &LoginLine<'_>, id: SessionId, peer: Peer) -> (SessionId, Peer) {
+        match from.client {
+            Some((own, at)) if !self.config.listen.is_proxy(&at) => (own, at),
+            Some((own, _)) => (own, peer),
+            None => (id, peer),
+        }
     }
 
     fn act_for_session(

@@ -24,6 +24,10 @@ pub(crate) enum Departure {
     Expelled,
     /// TLS failed.
     Handshake,
+    /// There are too many connections.
+    Crowded,
+    /// A proxy did not say for whom it comes.
+    Header,
 }
 
 /// Who was let in, said once by the verifier, while it still has its privileges.
@@ -146,6 +150,8 @@ impl Message for Notice {
                     2 => Departure::TimedOut,
                     3 => Departure::Expelled,
                     4 => Departure::Handshake,
+                    5 => Departure::Crowded,
+                    6 => Departure::Header,
                     _ => return Err(Malformed),
                 },
                 input.number()?,
@@ -204,6 +210,8 @@ impl Departure {
             Self::TimedOut => "timeout",
             Self::Expelled => "errors",
             Self::Handshake => "handshake",
+            Self::Crowded => "limit",
+            Self::Header => "proxy",
         }
     }
 }

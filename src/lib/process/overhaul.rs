@@ -63,7 +63,7 @@ pub(crate) fn run<T: Serialize + DeserializeOwned>(
     work: impl FnOnce(Ground) -> Result<T>,
 ) -> Result<T> {
     places::prepare(config)?;
-    let nobody = Peer { address: None };
+    let nobody = Peer::direct(None);
     let held = places::take_maildrop(config, account, SessionId::random()?, &nobody)?;
     let state = places::state_directory(config, account)?;
     let (here, there) = socket::pair().map_err(cannot)?;

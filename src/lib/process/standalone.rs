@@ -5,9 +5,10 @@
 //! are not its children and go on.
 
 use super::handover::{Predecessor, Program};
+use super::intake::limits;
 use super::login::{self, Cell, Door};
 use super::message::{Message, Order};
-use super::monitor::{Channel, Monitor, Speaker, limits};
+use super::monitor::{Channel, Monitor, Speaker};
 use super::vault::{self, Sealed};
 use super::{inetd, places};
 use crate::auth;

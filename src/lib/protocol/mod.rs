@@ -11,6 +11,7 @@ pub mod line;
 pub mod listing;
 pub mod multiline;
 pub mod name;
+pub mod proxy;
 pub mod reply;
 pub mod sasl;
 pub mod unstuff;

@@ -19,12 +19,20 @@ pub(crate) const MOST_DESCRIPTORS: usize = 2;
 pub(crate) struct Peer {
     /// Its address and port; none for a connection that never leaves the machine (a UNIX socket).
     pub(crate) address: Option<SocketAddr>,
+    /// Whether a proxy stands between, which told the address.
+    pub(crate) proxied: bool,
 }
 
 impl Peer {
-    /// Whether nobody but this machine can listen in.
+    /// Whoever is at the other end of the socket itself.
+    pub(crate) const fn direct(address: Option<SocketAddr>) -> Self {
+        Self { address, proxied: false }
+    }
+
+    /// Whether nobody but this machine can listen in. Of what lies behind a proxy that is not known: an address that it tells may be
+    /// local to the proxy, and the way to it is not.
     pub(crate) fn is_local(&self) -> bool {
-        self.address.is_none_or(|address| address.ip().to_canonical().is_loopback())
+        !self.proxied && self.address.is_none_or(|address| address.ip().to_canonical().is_loopback())
     }
 }
 
@@ -42,7 +50,7 @@ pub(crate) fn peer(fd: impl AsFd) -> Peer {
         let v4 = storage.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
         v4.or_else(|| storage.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
     });
-    Peer { address }
+    Peer::direct(address)
 }
 
 /// Sends every write at once (no Nagle), keeps the connection probed; harmless where the socket is not TCP.
@@ -83,6 +91,14 @@ pub(crate) fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
 /// As recv(2); `WouldBlock` when nothing is there.
 pub(crate) fn read(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     retry(|| nix::sys::socket::recv(fd.as_fd().as_raw_fd(), buffer, MsgFlags::empty()))
+}
+
+/// Looks at what can be read, and leaves it there; 0 is the end.
+///
+/// # Errors
+/// As recv(2); `WouldBlock` when nothing is there.
+pub(crate) fn peek(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    retry(|| nix::sys::socket::recv(fd.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_PEEK))
 }
 
 /// Writes to a stream socket, without SIGPIPE.

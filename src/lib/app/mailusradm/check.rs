@@ -100,7 +100,7 @@ fn of(account: &Account, options: &Check, config: &Config) -> Told<Vec<Finding>>
     }
     // Nothing at all is done while somebody is logged in.
     places::prepare(config)?;
-    drop(places::take_maildrop(config, account, SessionId::random()?, &Peer { address: None })?);
+    drop(places::take_maildrop(config, account, SessionId::random()?, &Peer::direct(None))?);
     // What its owner cannot open cannot be looked at.
     mend_modes(account, config, &mut modes)?;
     let mut inside = overhaul::run(config, account, &[], |ground| {

@@ -4,7 +4,7 @@ use super::{Door, LISTENER, Server};
 use crate::error::{Error, Result};
 use crate::log::SessionId;
 use crate::process::message::{Message, Order};
-use crate::process::notice::Notice;
+use crate::process::notice::{Departure, Notice};
 use crate::sys::clock;
 use crate::sys::socket::{self, Peer};
 use mio::Interest;
@@ -41,7 +41,7 @@ impl Server<'_> {
             for _ in 0..TAKEN_AT_ONCE {
                 match self.doors[door].socket.accept() {
                     Ok((stream, address)) => {
-                        let peer = Peer { address: Some(address) };
+                        let peer = Peer::direct(Some(address));
                         self.take(OwnedFd::from(stream), peer, tls);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -60,7 +60,7 @@ impl Server<'_> {
     }
 
     fn take(&mut self, client: OwnedFd, peer: Peer, tls: bool) {
-        let taken = SessionId::random().and_then(|session| self.admit(client, peer, session, tls));
+        let taken = SessionId::random().and_then(|session| self.welcome(client, peer, session, tls));
         if let Err(error) = taken {
             self.surroundings.tell(&Notice::Fault(error));
         }
@@ -76,6 +76,7 @@ impl Server<'_> {
                 Ok(_) | Err(_) => {
                     self.retire();
                     self.close_idle();
+                    self.arrivals.clear();
                     return;
                 }
             };
@@ -84,6 +85,7 @@ impl Server<'_> {
                 Ok(Order::End) => {
                     self.retire();
                     self.close_idle();
+                    self.arrivals.clear();
                 }
                 Ok(Order::Reject(id)) => self.reject(id),
                 Ok(Order::Announce(announced)) => self.announced = announced,
@@ -108,7 +110,9 @@ impl Server<'_> {
             .map(|(number, _)| *number)
             .collect();
         for number in idle {
-            self.with(number, |connection| connection.send_away("[SYS/TEMP] the server is shutting down"));
+            self.with(number, |connection| {
+                connection.send_away("[SYS/TEMP] the server is shutting down", Departure::Expelled)
+            });
         }
     }
 
@@ -116,7 +120,7 @@ impl Server<'_> {
         let found = self.connections.iter().find(|(_, connection)| connection.session == id);
         if let Some(number) = found.map(|(number, _)| *number) {
             self.with(number, |connection| {
-                connection.send_away("[SYS/TEMP] too many connections, try again later")
+                connection.send_away("[SYS/TEMP] too many connections, try again later", Departure::Crowded)
             });
         }
     }

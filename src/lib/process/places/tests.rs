@@ -36,7 +36,7 @@ impl Machine {
 
     fn take(&self, name: &str, uid: u32) -> Result<File> {
         let id = SessionId::random().unwrap();
-        take_maildrop(&self.config, &self.account(name, uid), id, &Peer { address: None })
+        take_maildrop(&self.config, &self.account(name, uid), id, &Peer::direct(None))
     }
 
     fn locks(&self) -> usize {
