@@ -34,6 +34,9 @@ _mailauth() {
             mailauth,init)
                 cmd="mailauth__subcmd__init"
                 ;;
+            mailauth,limit)
+                cmd="mailauth__subcmd__limit"
+                ;;
             mailauth,list)
                 cmd="mailauth__subcmd__list"
                 ;;
@@ -76,6 +79,9 @@ _mailauth() {
             mailauth__subcmd__help,init)
                 cmd="mailauth__subcmd__help__subcmd__init"
                 ;;
+            mailauth__subcmd__help,limit)
+                cmd="mailauth__subcmd__help__subcmd__limit"
+                ;;
             mailauth__subcmd__help,list)
                 cmd="mailauth__subcmd__help__subcmd__list"
                 ;;
@@ -107,7 +113,7 @@ _mailauth() {
 
     case "${cmd}" in
         mailauth)
-            opts="-h -V --config --help --version init add passwd remove list import show lock unlock verify export rekey check help"
+            opts="-h -V --config --help --version init add passwd remove list import show lock unlock limit verify export rekey check help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -257,7 +263,7 @@ _mailauth() {
             return 0
             ;;
         mailauth__subcmd__help)
-            opts="init add passwd remove list import show lock unlock verify export rekey check help"
+            opts="init add passwd remove list import show lock unlock limit verify export rekey check help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -341,6 +347,20 @@ _mailauth() {
             return 0
             ;;
         mailauth__subcmd__help__subcmd__init)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailauth__subcmd__help__subcmd__limit)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -536,6 +556,47 @@ _mailauth() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mailauth__subcmd__limit)
+            opts="-h --hours --networks --login-delay --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --hours)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --networks)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --login-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mailauth__subcmd__list)
             opts="-h --type --format --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -574,7 +635,7 @@ _mailauth() {
             return 0
             ;;
         mailauth__subcmd__lock)
-            opts="-h --config --help"
+            opts="-h --retire --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -739,7 +800,7 @@ _mailauth() {
             return 0
             ;;
         mailauth__subcmd__unlock)
-            opts="-h --config --help"
+            opts="-h --retired --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -825,8 +886,8 @@ _mailauth_or_users() {
     done
     _mailauth "$@"
     case "$2,$3,$verb" in
-        -*,*,* | *,--challenge,* | *,--config,* | *,--digest,* | *,--format,* | *,--from,* | *,--home,* | *,--label,* | *,--maildrop,* | *,--type,* | *,--uid,*) ;;
-        *,*,add | *,*,passwd | *,*,remove | *,*,show | *,*,lock | *,*,unlock | *,*,verify) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
+        -*,*,* | *,--challenge,* | *,--config,* | *,--digest,* | *,--format,* | *,--from,* | *,--home,* | *,--hours,* | *,--label,* | *,--login-delay,* | *,--maildrop,* | *,--networks,* | *,--type,* | *,--uid,*) ;;
+        *,*,add | *,*,passwd | *,*,remove | *,*,show | *,*,lock | *,*,unlock | *,*,limit | *,*,verify) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u)" -- "$2")) ;;
     esac
 }

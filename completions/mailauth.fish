@@ -35,7 +35,8 @@ complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "list" -d 'List us
 complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "import" -d 'Add the secrets of a backup or another program\'s file, all or none'
 complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "show" -d 'Show what is known of a user, without secrets'
 complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "lock" -d 'Refuse logins of users'
-complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "unlock" -d 'Allow logins of locked users again'
+complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "unlock" -d 'Allow logins of locked users again, and forget wrong passwords for them'
+complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "limit" -d 'Limit when, from where and how often a user may log in'
 complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "verify" -d 'Tell whether a secret is right'
 complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "export" -d 'Write a backup'
 complete -c mailauth -n "__fish_mailauth_needs_command" -f -a "rekey" -d 'Seal all secrets by a new key'
@@ -106,9 +107,16 @@ tsv\t'A line for each row, fields separated by tabs, no header'"
 complete -c mailauth -n "__fish_mailauth_using_subcommand show" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
 complete -c mailauth -n "__fish_mailauth_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailauth -n "__fish_mailauth_using_subcommand lock" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailauth -n "__fish_mailauth_using_subcommand lock" -l retire -d 'Lock them for good: unlock alone does not undo it'
 complete -c mailauth -n "__fish_mailauth_using_subcommand lock" -s h -l help -d 'Print help'
 complete -c mailauth -n "__fish_mailauth_using_subcommand unlock" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailauth -n "__fish_mailauth_using_subcommand unlock" -l retired -d 'Unlock also who was retired'
 complete -c mailauth -n "__fish_mailauth_using_subcommand unlock" -s h -l help -d 'Print help'
+complete -c mailauth -n "__fish_mailauth_using_subcommand limit" -l hours -d 'Hours of local time, such as "mon-fri 08:00-18:00, sat 09:00-12:00", or any' -r
+complete -c mailauth -n "__fish_mailauth_using_subcommand limit" -l networks -d 'Networks, such as 192.0.2.0/24,2001:db8::/32, or any' -r
+complete -c mailauth -n "__fish_mailauth_using_subcommand limit" -l login-delay -d 'Seconds from one login to the next, or default for that of limits.login_delay' -r
+complete -c mailauth -n "__fish_mailauth_using_subcommand limit" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailauth -n "__fish_mailauth_using_subcommand limit" -s h -l help -d 'Print help'
 complete -c mailauth -n "__fish_mailauth_using_subcommand verify" -l type -d 'Try the secrets of this type alone' -r -f -a "APOP\t'Secrets for APOP'
 POP\t'Application passwords for PASS'
 IMAP\t'Secrets for IMAP servers that read the database'"
@@ -124,24 +132,25 @@ complete -c mailauth -n "__fish_mailauth_using_subcommand rekey" -l config -d 'R
 complete -c mailauth -n "__fish_mailauth_using_subcommand rekey" -s h -l help -d 'Print help'
 complete -c mailauth -n "__fish_mailauth_using_subcommand check" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
 complete -c mailauth -n "__fish_mailauth_using_subcommand check" -s h -l help -d 'Print help'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "init" -d 'Make the database and its key'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "add" -d 'Add a secret for a user'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "passwd" -d 'Change the secret of a user'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "remove" -d 'Remove the secrets of a user'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "list" -d 'List users and what they have secrets for'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "import" -d 'Add the secrets of a backup or another program\'s file, all or none'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "show" -d 'Show what is known of a user, without secrets'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "lock" -d 'Refuse logins of users'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "unlock" -d 'Allow logins of locked users again'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "verify" -d 'Tell whether a secret is right'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "export" -d 'Write a backup'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "rekey" -d 'Seal all secrets by a new key'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "check" -d 'Look for what is wrong with database, key and entries'
-complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock verify export rekey check help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "init" -d 'Make the database and its key'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "add" -d 'Add a secret for a user'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "passwd" -d 'Change the secret of a user'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "remove" -d 'Remove the secrets of a user'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "list" -d 'List users and what they have secrets for'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "import" -d 'Add the secrets of a backup or another program\'s file, all or none'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "show" -d 'Show what is known of a user, without secrets'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "lock" -d 'Refuse logins of users'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "unlock" -d 'Allow logins of locked users again, and forget wrong passwords for them'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "limit" -d 'Limit when, from where and how often a user may log in'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "verify" -d 'Tell whether a secret is right'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "export" -d 'Write a backup'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "rekey" -d 'Seal all secrets by a new key'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "check" -d 'Look for what is wrong with database, key and entries'
+complete -c mailauth -n "__fish_mailauth_using_subcommand help; and not __fish_seen_subcommand_from init add passwd remove list import show lock unlock limit verify export rekey check help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 
 # Names of users, for the verbs that take them.
 function __fish_mailauth_users
     sh -c "{ getent passwd | awk -F: '\$3 >= 1000 && \$3 < 65000 { print \$1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u"
 end
-complete -c mailauth -n "__fish_mailauth_using_subcommand add passwd remove show lock unlock verify" -f -a "(__fish_mailauth_users)"
+complete -c mailauth -n "__fish_mailauth_using_subcommand add passwd remove show lock unlock limit verify" -f -a "(__fish_mailauth_users)"

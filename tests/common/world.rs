@@ -3,6 +3,7 @@
 use super::client::{Client, text};
 use super::machine::{Mounts, chmod, lines_of_others, make_directory, write};
 use super::{Child, PATIENCE, mail, processes, within};
+use std::collections::HashMap;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -51,6 +52,7 @@ pub(crate) struct Setup {
     spool_options: String,
     syslog: Syslog,
     pop3d_account: bool,
+    shells: HashMap<String, String>,
 }
 
 impl Setup {
@@ -63,6 +65,12 @@ impl Setup {
     pub(crate) fn user_with_uid(mut self, name: &str, uid: u32, hash: &str) -> Self {
         self.users.retain(|(other, ..)| other != name);
         self.users.push((name.to_owned(), uid, hash.to_owned()));
+        self
+    }
+
+    /// The login shell of a user.
+    pub(crate) fn shell(mut self, name: &str, shell: &str) -> Self {
+        self.shells.insert(name.to_owned(), shell.to_owned());
         self
     }
 
@@ -155,10 +163,13 @@ impl Setup {
                 shadow = lines_of_others("/etc/shadow", &[&names[..], &["root"]].concat());
                 passwd = format!("root:x:0:0::/root:/bin/sh\n{passwd}");
             } else {
-                passwd += &format!("{name}:x:{uid}:{uid}::/run/home/{name}:/bin/sh\n");
+                let shell = self.shells.get(name).map_or("/bin/sh", String::as_str);
+                passwd += &format!("{name}:x:{uid}:{uid}::/run/home/{name}:{shell}\n");
                 group += &format!("{name}:x:{uid}:\n");
             }
-            shadow += &format!("{name}:{hash}:20000:0:99999:7:::\n");
+            // One that has colons is all of the line.
+            let dates = if hash.contains(':') { "" } else { ":20000:0:99999:7:::" };
+            shadow += &format!("{name}:{hash}{dates}\n");
         }
         group += &format!("friends:x:{FRIENDS_GID}:ann\n");
         mounts.replace("/etc/passwd", &passwd, 0o644, stage);
@@ -199,6 +210,7 @@ impl World {
             spool_options: "mode=755".to_owned(),
             syslog: Syslog::Read,
             pop3d_account: true,
+            shells: HashMap::new(),
         };
         nobody_yet.user("ann", QUICK_HASH).user("bob", NEIGHBOURS_HASH)
     }

@@ -120,7 +120,7 @@ pub(super) fn with_option(text: String, file: Option<&Path>) -> String {
 
 /// The verbs that hints name.
 const HINTED: [(&str, &[&str]); 2] = [
-    ("mailauth", &["init", "add", "passwd", "remove", "list", "lock", "unlock", "import", "rekey"]),
+    ("mailauth", &["init", "add", "passwd", "remove", "list", "lock", "unlock", "limit", "import", "rekey"]),
     ("mailusradm", &["list", "show", "check", "convert", "export", "import", "sessions", "kick", "why"]),
 ];
 

@@ -10,7 +10,9 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::protocol::sasl::cram;
 use crate::secret::Secret;
-use crate::secrets::{self, Owner, Places, Rules, SecretType, State, Store, Use, User};
+use crate::secrets::{
+    self, Care, Limits, LimitsText, Owner, Places, Rules, SecretType, State, Store, Use, User,
+};
 use crate::sys::{account, clock, privileges};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
@@ -25,11 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Answer {
     /// The database has nothing that says yes or no.
-    Unknown,
+    Unknown(LimitsText),
     /// No; whether a password hash was computed.
     No(No, bool),
     /// Yes: the user of this name, who is a system user unless there is an owner. SCRAM's yes is signed.
-    Yes { name: String, owner: Option<Own>, signature: Option<[u8; 32]> },
+    Yes { name: String, owner: Option<Own>, signature: Option<[u8; 32]>, limits: LimitsText },
     /// What SCRAM has for the name.
     Salt { salt: Vec<u8>, iterations: u32 },
     /// It cannot be said.
@@ -41,6 +43,7 @@ enum No {
     UnknownUser,
     SecretMissing,
     Locked,
+    Retired,
     ApopOnly,
     WrongPassword,
     WrongDigest,
@@ -77,7 +80,7 @@ pub(super) fn salt(config: &Config, user: &str) -> Result<(Vec<u8>, u32)> {
         // Nobody has an entry, so that there is nothing to hide.
         return Ok(scram::nobodys(user));
     }
-    match ask_child(&places, &[user.to_owned()], Question::Salt)? {
+    match ask_child(config, &places, &[user.to_owned()], Question::Salt)? {
         Answer::Salt { salt, iterations } => Ok((salt, iterations)),
         Answer::Trouble { temporary, what } => Err(trouble(temporary, what)),
         _ => Err(trouble(
@@ -92,18 +95,23 @@ fn trouble(temporary: bool, what: String) -> Error {
     Error::new(kind, what).tell(unix::TOLD)
 }
 
-/// Asks the database; `None` when it does not know the user, or does not exist.
-pub(super) fn check(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Option<Finding> {
-    match finding(config, user, proof) {
-        Ok(finding) => finding,
-        Err(error) => Some(Finding::unavailable(error)),
-    }
+/// What the database says.
+pub(super) enum Said {
+    /// This.
+    Decided(Finding),
+    /// Nothing about the credentials: it does not know the user, or does not exist. What it limits holds if others say yes.
+    Open(Limits),
 }
 
-fn finding(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Result<Option<Finding>> {
+/// Asks the database.
+pub(super) fn check(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Said {
+    said(config, user, proof).unwrap_or_else(|error| Said::Decided(Finding::unavailable(error)))
+}
+
+fn said(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Result<Said> {
     let places = Places::of(config);
     if !places.database_exists()? {
-        return Ok(None);
+        return Ok(Said::Open(Limits::default()));
     }
     let (names, is_of_system) = match proof {
         Proof::Password(_) | Proof::External => (names(user)?, false),
@@ -114,14 +122,29 @@ fn finding(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Result<Opti
             user.is_some_and(|user| account::user(user).is_ok_and(|found| found.is_some())),
         ),
     };
-    Ok(match ask_child(&places, &names, Question::Verify(proof))? {
-        Answer::Unknown | Answer::Salt { .. } => None,
+    Ok(match ask_child(config, &places, &names, Question::Verify(proof))? {
+        Answer::Unknown(limits) => Said::Open(read(&names, &limits)?),
+        Answer::Salt { .. } => Said::Open(Limits::default()),
         Answer::No(No::UnknownUser, paid) if is_of_system => {
-            Some(Finding { verdict: Verdict::Refused(Reason::NoSecret), paid })
+            Said::Decided(Finding { verdict: Verdict::Refused(Reason::NoSecret), paid })
         }
-        Answer::No(no, paid) => Some(Finding { verdict: Verdict::Refused(no.into()), paid }),
-        Answer::Yes { name, owner, signature } => Some(signed(admit(config, name, owner)?, signature)),
+        Answer::No(no, paid) => Said::Decided(Finding { verdict: Verdict::Refused(no.into()), paid }),
+        Answer::Yes { name, owner, signature, limits } => {
+            let limits = read(&names, &limits)?;
+            Said::Decided(signed(admit(config, name, owner)?.with_limits(limits), signature))
+        }
         Answer::Trouble { temporary, what } => return Err(trouble(temporary, what)),
+    })
+}
+
+/// Limits that cannot be read let nobody in.
+fn read(names: &[String], limits: &LimitsText) -> Result<Limits> {
+    limits.parse().map_err(|why| {
+        let name = names.first().map_or("", String::as_str);
+        trouble(
+            false,
+            format!("the limits of {name} are damaged: {why}: mailauth limit {name} sets them anew"),
+        )
     })
 }
 
@@ -131,6 +154,7 @@ impl From<No> for Reason {
             No::UnknownUser => Self::UnknownUser,
             No::SecretMissing => Self::NoSecret,
             No::Locked => Self::Locked,
+            No::Retired => Self::Retired,
             No::ApopOnly => Self::ApopOnly,
             No::WrongPassword => Self::WrongPassword,
             No::WrongDigest => Self::WrongDigest,
@@ -149,7 +173,8 @@ pub(super) fn names(user: Option<&str>) -> Result<Vec<String>> {
 }
 
 /// Has a child decide.
-fn ask_child(places: &Places, names: &[String], question: Question<'_>) -> Result<Answer> {
+fn ask_child(config: &Config, places: &Places, names: &[String], question: Question<'_>) -> Result<Answer> {
+    let care = if config.auth.is_enhanced() { Care::Durable } else { Care::Quick };
     let owner = secrets::owner()?;
     child::ask("ask the secrets database", PATIENCE, |listener| {
         let decided = owner.as_ref().map_or(Ok(()), privileges::become_for_good);
@@ -157,7 +182,7 @@ fn ask_child(places: &Places, names: &[String], question: Question<'_>) -> Resul
         let decided = decided.and_then(|()| decide_by(places, names, question, &mut used));
         let heard = listener.tell(&decided.unwrap_or_else(Answer::from));
         if let Some(used) = used {
-            note(places, &used);
+            note(places, &used, care);
         }
         u8::from(!heard)
     })
@@ -170,9 +195,9 @@ impl From<Error> for Answer {
 }
 
 /// Notes that an entry was used. The login goes on without it: state.db is knowledge, and decides nothing.
-fn note(places: &Places, used: &Use) {
+fn note(places: &Places, used: &Use, care: Care) {
     let now = i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX);
-    let _ = State::note(places, used, now);
+    let _ = State::note(places, used, now, care);
 }
 
 /// As [`decide_by`], where nobody wants to know the entry.
@@ -196,8 +221,10 @@ fn decide_by(
         Question::Verify(proof) => proof,
     };
     match proof {
-        Proof::Password(password) => Ok(find(&store, names)?
-            .map_or(Answer::Unknown, |(name, user)| by_password(name, user, password, used))),
+        Proof::Password(password) => {
+            Ok(find(&store, names)?
+                .map_or_else(nothing, |(name, user)| by_password(name, user, password, used)))
+        }
         Proof::Apop { challenge, digest } => {
             by_digest(&store, places, sent, digest, |secret| apop_digest(challenge, secret), used)
         }
@@ -206,9 +233,9 @@ fn decide_by(
         }
         Proof::Scram(claim) => scram::check(&store, places, sent, claim, used),
         Proof::External => Ok(match find(&store, names)? {
-            None => Answer::Unknown,
-            Some((_, user)) if user.locked => Answer::No(No::Locked, false),
-            Some((name, user)) => yes(name, user.owner),
+            None => nothing(),
+            Some((_, user)) if user.locked => Answer::No(locked(&user), false),
+            Some((name, user)) => yes(name, user.owner, user.limits),
         }),
     }
 }
@@ -226,20 +253,20 @@ fn find<'a>(store: &Store, names: &'a [String]) -> Result<Option<(&'a str, User)
 /// PASS: nobody with an APOP entry may use it; who has application passwords may use those alone.
 fn by_password(name: &str, user: User, password: &Secret, used: &mut Option<Use>) -> Answer {
     if user.locked {
-        return Answer::No(No::Locked, false);
+        return Answer::No(locked(&user), false);
     }
     if user.apop.is_some() {
         return Answer::No(No::ApopOnly, false);
     }
     if user.passwords.is_empty() {
-        return Answer::Unknown;
+        return Answer::Unknown(user.limits);
     }
     for known in &user.passwords {
         match crypt::verify(known.verifier.expose(), password.expose()) {
             Ok(true) => {
                 let label = known.label.clone();
                 *used = Some(Use { user: name.to_owned(), kind: SecretType::Pop, label });
-                return yes(name, user.owner);
+                return yes(name, user.owner, user.limits);
             }
             Ok(false) | Err(Failure::Locked) => {}
             Err(Failure::System(cause)) => {
@@ -278,10 +305,10 @@ fn by_digest(
     Ok(match user {
         None => Answer::No(No::UnknownUser, false),
         Some(user) if user.apop.is_none() => Answer::No(No::SecretMissing, false),
-        Some(user) if user.locked => Answer::No(No::Locked, false),
+        Some(user) if user.locked => Answer::No(locked(&user), false),
         Some(user) if right => {
             *used = Some(Use { user: name.to_owned(), kind: SecretType::Apop, label: String::new() });
-            yes(name, user.owner)
+            yes(name, user.owner, user.limits)
         }
         Some(_) => Answer::No(No::WrongDigest, false),
     })
@@ -292,8 +319,18 @@ pub(crate) fn apop_digest(challenge: &[u8], secret: &Secret) -> [u8; 16] {
     Md5::new().chain_update(challenge).chain_update(secret.expose()).finalize().into()
 }
 
-fn yes(name: &str, owner: Option<Owner>) -> Answer {
-    Answer::Yes { name: name.to_owned(), owner: owner.map(Own::from), signature: None }
+/// Nobody of this name.
+fn nothing() -> Answer {
+    Answer::Unknown(LimitsText::default())
+}
+
+/// Why nobody who is locked gets in.
+const fn locked(user: &User) -> No {
+    if user.retired { No::Retired } else { No::Locked }
+}
+
+fn yes(name: &str, owner: Option<Owner>, limits: LimitsText) -> Answer {
+    Answer::Yes { name: name.to_owned(), owner: owner.map(Own::from), signature: None, limits }
 }
 
 /// The finding with the server's signature, when there is one.
@@ -347,7 +384,14 @@ pub(super) fn virtual_account(config: &Config, name: String, own: Own) -> Result
             ));
         }
     }
-    Ok(Account { name, uid, gid, home: own.home.unwrap_or(home), maildrop: own.maildrop })
+    Ok(Account {
+        name,
+        uid,
+        gid,
+        home: own.home.unwrap_or(home),
+        maildrop: own.maildrop,
+        limits: Limits::default(),
+    })
 }
 
 /// The home directory of who has none.
@@ -362,7 +406,14 @@ pub(crate) fn virtual_owner(config: &Config) -> Result<Account> {
     if !privileges::is_root() {
         let own = privileges::own();
         let home = config.state_dir.clone();
-        return Ok(Account { name: name.clone(), uid: own.uid, gid: own.gid, home, maildrop: None });
+        return Ok(Account {
+            name: name.clone(),
+            uid: own.uid,
+            gid: own.gid,
+            home,
+            maildrop: None,
+            limits: Limits::default(),
+        });
     }
     let refused = |what: String| Error::new(Kind::Config, what).tell(unix::TOLD);
     if name.is_empty() {

@@ -4,9 +4,11 @@ mod announce;
 mod checkpassword;
 mod child;
 mod crypt;
+mod lockout;
 mod mailauth;
 #[cfg(feature = "pam")]
 mod pam;
+pub(crate) mod policy;
 pub(crate) mod roster;
 mod slots;
 mod sources;
@@ -18,6 +20,8 @@ mod tests;
 
 pub(crate) use announce::{Announced, announced, challenge, seed};
 pub(crate) use checkpassword::{ARGUMENT as REPLY, reply as checkpassword_reply, trusted as trusted_program};
+pub(crate) use lockout::{forgive, logins, settle};
+use mailauth::Said;
 pub(crate) use mailauth::{apop_digest, rules, virtual_owner};
 pub(crate) use standing::{By, Means, Standing, standing};
 pub(crate) use unix::{LoginPassword, login_password};
@@ -26,6 +30,7 @@ use crate::config::{Config, Source};
 use crate::error::{Error, Kind, Result};
 use crate::protocol::sasl::scram::Claim;
 use crate::secret::Secret;
+use crate::secrets::Limits;
 use crate::sys;
 use std::fmt;
 use std::net::IpAddr;
@@ -45,6 +50,8 @@ pub(crate) struct Account {
     pub(crate) home: PathBuf,
     /// The path of the maildrop, where it is not as the configuration says.
     pub(crate) maildrop: Option<PathBuf>,
+    /// What the secrets database limits.
+    pub(crate) limits: Limits,
 }
 
 impl Account {
@@ -93,6 +100,29 @@ pub(crate) enum Reason {
     /// PAM says that the account may not be used; its word.
     #[cfg(feature = "pam")]
     Pam(String),
+    /// `mailauth` retired the user for good.
+    Retired,
+    /// The account has ended (shadow).
+    AccountExpired,
+    /// The system's password is too old, or has to be changed (shadow).
+    PasswordExpired,
+    /// The password is so old that the account sleeps (shadow).
+    Inactive,
+    /// The login shell says that nobody logs in.
+    Shell,
+    /// Too many wrong passwords of before.
+    LockedOut,
+    /// The user may not log in at this time.
+    OutsideHours,
+    /// The user may not log in from this address.
+    Network,
+}
+
+impl Reason {
+    /// Whether it is a guess that could have been right.
+    const fn is_wrong_guess(&self) -> bool {
+        matches!(self, Self::WrongPassword | Self::WrongDigest | Self::WrongProof)
+    }
 }
 
 impl fmt::Display for Reason {
@@ -110,6 +140,14 @@ impl fmt::Display for Reason {
             Self::NoSuchMechanism => f.write_str("no-such-mechanism"),
             #[cfg(feature = "pam")]
             Self::Pam(word) => write!(f, "pam:{word}"),
+            Self::Retired => f.write_str("retired"),
+            Self::AccountExpired => f.write_str("account-expired"),
+            Self::PasswordExpired => f.write_str("password-expired"),
+            Self::Inactive => f.write_str("inactive"),
+            Self::Shell => f.write_str("shell"),
+            Self::LockedOut => f.write_str("locked-out"),
+            Self::OutsideHours => f.write_str("outside-hours"),
+            Self::Network => f.write_str("network"),
         }
     }
 }
@@ -232,12 +270,13 @@ fn ask(inquiry: &Inquiry<'_>, user: Option<&str>, proof: Proof<'_>) -> Finding {
     if matches!(proof, Proof::External) && !config.takes_certificates() {
         return Finding::refused(Reason::NoSuchMechanism);
     }
-    if config.auth.sources.contains(&Source::Mailauth)
-        && let Some(finding) = mailauth::check(config, user, proof)
-    {
-        return finding;
+    if !config.auth.sources.contains(&Source::Mailauth) {
+        return sources::ask(inquiry, user, proof);
     }
-    sources::ask(inquiry, user, proof)
+    match mailauth::check(config, user, proof) {
+        Said::Decided(finding) => finding,
+        Said::Open(limits) => sources::ask(inquiry, user, proof).with_limits(limits),
+    }
 }
 
 impl Finding {
@@ -248,5 +287,13 @@ impl Finding {
 
     const fn unavailable(error: Error) -> Self {
         Self { verdict: Verdict::Unavailable(error), paid: false }
+    }
+
+    /// The same, limited so when it is a yes.
+    fn with_limits(mut self, limits: Limits) -> Self {
+        if let Verdict::Accepted(account) | Verdict::Proven(account, _) = &mut self.verdict {
+            account.limits = limits;
+        }
+        self
     }
 }

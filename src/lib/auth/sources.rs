@@ -16,10 +16,8 @@ pub(super) fn ask(inquiry: &Inquiry<'_>, user: Option<&str>, proof: Proof<'_>) -
             (_, Proof::Apop { .. } | Proof::Cram { .. } | Proof::Scram(_)) => {
                 return Finding::refused(Reason::NoSuchMechanism);
             }
-            (Source::Unix, Proof::External) => unix::check_name(user, inquiry.config.auth.min_uid),
-            (Source::Unix, Proof::Password(password)) => {
-                unix::check(user, password, inquiry.config.auth.min_uid)
-            }
+            (Source::Unix, Proof::External) => unix::check_name(user, &inquiry.config.auth),
+            (Source::Unix, Proof::Password(password)) => unix::check(user, password, &inquiry.config.auth),
             (Source::Checkpassword, Proof::Password(password)) => {
                 checkpassword::check(inquiry, user, password)
             }

@@ -176,10 +176,10 @@ fn by_others(config: &Config, name: &str, means: Means) -> Result<Standing> {
                 Err(Reason::UnknownUser) => {}
                 Err(reason) => return Ok(Standing::Refused(reason, By::System)),
                 // A certificate needs no password, but an account that is not locked.
-                Ok((account, _)) if means == Means::Certificate => {
+                Ok((account, ..)) if means == Means::Certificate => {
                     return Ok(Standing::Checked(account, "the client's certificate".to_owned()));
                 }
-                Ok((account, hash)) => {
+                Ok((account, hash, _)) => {
                     return Ok(match crypt::verify(hash.expose(), b"") {
                         Err(Failure::Locked) => Standing::Refused(Reason::Locked, By::System),
                         Err(Failure::System(cause)) => {

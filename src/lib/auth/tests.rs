@@ -72,7 +72,10 @@ fn a_right_password_is_accepted() {
         for (name, uid, gid) in [("ann", 1002, 100), ("old", 1005, 1005)] {
             let Verdict::Accepted(account) = site.verify(Some(name), PASSWORD) else { panic!("{name}") };
             let home = PathBuf::from(format!("/home/{name}"));
-            assert_eq!(account, Account { name: name.to_owned(), uid, gid, home, maildrop: None });
+            assert_eq!(
+                account,
+                Account { name: name.to_owned(), uid, gid, home, maildrop: None, limits: Limits::default() }
+            );
         }
     });
 }

@@ -1,10 +1,13 @@
 //! The source `unix`: passwd and shadow.
 
 use super::crypt::{self, Failure};
-use super::{Account, Finding, Reason, Verdict};
+use super::{Account, Finding, Reason, Verdict, policy};
+use crate::config::Auth;
 use crate::error::{Error, Kind};
 use crate::secret::Secret;
-use crate::sys::account::{self, User};
+use crate::secrets::Limits;
+use crate::sys::account::{self, Shadow, User};
+use crate::sys::clock;
 use std::fs::File;
 use std::io;
 
@@ -19,8 +22,8 @@ const LOGIN_DEFS: &str = "/etc/login.defs";
 pub(super) const TOLD: &str = "logins are not possible now, try again later";
 
 /// Checks a password by passwd and shadow.
-pub(super) fn check(name: &str, password: &Secret, min_uid: u32) -> Finding {
-    match verdict(name, password, min_uid) {
+pub(super) fn check(name: &str, password: &Secret, auth: &Auth) -> Finding {
+    match verdict(name, password, auth) {
         Ok(finding) => finding,
         Err(error) => Finding::unavailable(error),
     }
@@ -28,13 +31,13 @@ pub(super) fn check(name: &str, password: &Secret, min_uid: u32) -> Finding {
 
 /// Whether somebody who needs no password may log in under this name. A password that `passwd -l` locked locks that too; having none
 /// does not.
-pub(super) fn check_name(name: &str, min_uid: u32) -> Finding {
-    verdict_on_name(name, min_uid).unwrap_or_else(Finding::unavailable)
+pub(super) fn check_name(name: &str, auth: &Auth) -> Finding {
+    verdict_on_name(name, auth).unwrap_or_else(Finding::unavailable)
 }
 
-fn verdict_on_name(name: &str, min_uid: u32) -> Result<Finding, Error> {
-    Ok(match standing(name, min_uid)? {
-        Ok((account, hash)) if !hash.expose().starts_with(b"!") => {
+fn verdict_on_name(name: &str, auth: &Auth) -> Result<Finding, Error> {
+    Ok(match standing(name, auth.min_uid)? {
+        Ok((account, hash, _)) if !hash.expose().starts_with(b"!") => {
             Finding { verdict: Verdict::Accepted(account), paid: false }
         }
         Ok(_) => Finding::refused(Reason::Locked),
@@ -50,11 +53,14 @@ pub(super) fn compute_dummy(password: &Secret) {
     let _ = crypt::verify(dummy.as_bytes(), password.expose());
 }
 
-/// The account and the password field of a name, or why it is refused whatever the password.
+/// An account, its password field and its shadow entry.
+type Known = (Account, Secret, Option<Shadow>);
+
+/// The account, the password field and the shadow entry of a name, or why it is refused whatever the password.
 ///
 /// # Errors
 /// The databases cannot be asked.
-pub(super) fn standing(name: &str, min_uid: u32) -> Result<Result<(Account, Secret), Reason>, Error> {
+pub(super) fn standing(name: &str, min_uid: u32) -> Result<Result<Known, Reason>, Error> {
     let Some(user) = account::user(name).map_err(|error| unavailable(PASSWD, error))? else {
         readable(PASSWD)?;
         return Ok(Err(Reason::UnknownUser));
@@ -62,17 +68,23 @@ pub(super) fn standing(name: &str, min_uid: u32) -> Result<Result<(Account, Secr
     if user.uid == 0 || user.uid < min_uid {
         return Ok(Err(Reason::BelowMinUid));
     }
-    let hash = hash_of(&user)?;
-    Ok(hash.map(|hash| (accepted(name, user), hash)).ok_or(Reason::Locked))
+    let (hash, shadow) = hash_of(&user)?;
+    Ok(hash.map(|hash| (accepted(name, user), hash, shadow)).ok_or(Reason::Locked))
 }
 
-fn verdict(name: &str, password: &Secret, min_uid: u32) -> Result<Finding, Error> {
+fn verdict(name: &str, password: &Secret, auth: &Auth) -> Result<Finding, Error> {
     let free = |reason| Ok(Finding::refused(reason));
-    let (account, hash) = match standing(name, min_uid)? {
+    let (account, hash, shadow) = match standing(name, auth.min_uid)? {
         Ok(found) => found,
         Err(reason) => return free(reason),
     };
+    let too_old = shadow.filter(|shadow| auth.is_enhanced() && policy::password_expired(shadow, today()));
     match crypt::verify(hash.expose(), password.expose()) {
+        Ok(true) if let Some(shadow) = too_old => {
+            // The account's own end is the better reason.
+            let reason = policy::expired(&shadow, today()).unwrap_or(Reason::PasswordExpired);
+            Ok(Finding { verdict: Verdict::Refused(reason), paid: true })
+        }
         Ok(true) => Ok(Finding { verdict: Verdict::Accepted(account), paid: true }),
         Ok(false) => Ok(Finding { verdict: Verdict::Refused(Reason::WrongPassword), paid: true }),
         Err(Failure::Locked) => free(Reason::Locked),
@@ -99,19 +111,40 @@ impl LoginPassword {
 /// The login password of a user of the system; `None` where there is none or we may not see it.
 pub(crate) fn login_password(name: &str) -> Option<LoginPassword> {
     let user = account::user(name).ok()??;
-    hash_of(&user).ok()?.map(LoginPassword)
+    hash_of(&user).ok()?.0.map(LoginPassword)
 }
 
-/// The password field: shadow's where passwd says `x`, else passwd's own. `None` when shadow has no entry.
-fn hash_of(user: &User) -> Result<Option<Secret>, Error> {
+/// The password field: shadow's where passwd says `x`, else passwd's own, and the shadow entry. No field when shadow has no entry.
+fn hash_of(user: &User) -> Result<(Option<Secret>, Option<Shadow>), Error> {
     if user.hash.expose() != b"x" {
-        return Ok(Some(user.hash.clone()));
+        return Ok((Some(user.hash.clone()), None));
     }
     let shadow = account::shadow(&user.name).map_err(|error| unavailable(SHADOW, error))?;
     if shadow.is_none() {
         readable(SHADOW)?;
     }
-    Ok(shadow.map(|shadow| shadow.hash))
+    Ok((shadow.as_ref().map(|shadow| shadow.hash.clone()), shadow))
+}
+
+/// Why the account behind a name is refused whatever proves it, under enhanced security; virtual users have none.
+///
+/// # Errors
+/// The databases cannot be asked.
+pub(super) fn ended(name: &str, auth: &Auth) -> Result<Option<Reason>, Error> {
+    let Some(user) = account::user(name).map_err(|error| unavailable(PASSWD, error))? else {
+        readable(PASSWD)?;
+        return Ok(None);
+    };
+    if policy::is_refused_shell(&user.shell, &auth.refused_shells) {
+        return Ok(Some(Reason::Shell));
+    }
+    let (_, shadow) = hash_of(&user)?;
+    Ok(shadow.and_then(|shadow| policy::expired(&shadow, today())))
+}
+
+/// Days since 1970, as shadow counts them.
+fn today() -> i64 {
+    i64::try_from(clock::wall().as_secs() / 86_400).unwrap_or(i64::MAX)
 }
 
 /// NSS goes on to the next database when it cannot open a file, and then says "not found". Without descriptors
@@ -131,7 +164,7 @@ fn unavailable(database: &str, cause: io::Error) -> Error {
 /// name than that is an alias, and what the login rules let through stays.
 pub(super) fn accepted(name: &str, user: User) -> Account {
     let name = if user.name.eq_ignore_ascii_case(name) { user.name } else { name.to_owned() };
-    Account { name, uid: user.uid, gid: user.gid, home: user.home, maildrop: None }
+    Account { name, uid: user.uid, gid: user.gid, home: user.home, maildrop: None, limits: Limits::default() }
 }
 
 /// `ENCRYPT_METHOD` of login.defs; empty when it is not there.

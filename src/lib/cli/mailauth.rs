@@ -1,6 +1,7 @@
 //! The command line of `mailauth`.
 
 use super::Exit;
+use crate::config::{Hours, Networks, defaults};
 use crate::ui::Format;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use std::ffi::OsString;
@@ -37,9 +38,11 @@ pub(crate) enum Verb {
     /// Show what is known of a user, without secrets
     Show(Show),
     /// Refuse logins of users
-    Lock(Names),
-    /// Allow logins of locked users again
-    Unlock(Names),
+    Lock(Lock),
+    /// Allow logins of locked users again, and forget wrong passwords for them
+    Unlock(Unlock),
+    /// Limit when, from where and how often a user may log in
+    Limit(Limit),
     /// Tell whether a secret is right
     Verify(Verify),
     /// Write a backup
@@ -250,12 +253,57 @@ pub(crate) struct Show {
     pub(crate) format: Option<Format>,
 }
 
-/// `mailauth lock` and `mailauth unlock`
+/// `mailauth lock`
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub(crate) struct Names {
+pub(crate) struct Lock {
     /// The users' names
     #[arg(required = true, value_name = "USER")]
     pub(crate) users: Vec<String>,
+
+    /// Lock them for good: unlock alone does not undo it
+    #[arg(long)]
+    pub(crate) retire: bool,
+}
+
+/// `mailauth unlock`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Unlock {
+    /// The users' names
+    #[arg(required = true, value_name = "USER")]
+    pub(crate) users: Vec<String>,
+
+    /// Unlock also who was retired
+    #[arg(long)]
+    pub(crate) retired: bool,
+}
+
+/// `mailauth limit`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(group = clap::ArgGroup::new("limits").required(true).multiple(true))]
+pub(crate) struct Limit {
+    /// The user's name
+    pub(crate) user: String,
+
+    /// Hours of local time, such as "mon-fri 08:00-18:00, sat 09:00-12:00", or any
+    #[arg(long, value_name = "HOURS", value_parser = hours, group = "limits")]
+    pub(crate) hours: Option<Wanted<Hours>>,
+
+    /// Networks, such as 192.0.2.0/24,2001:db8::/32, or any
+    #[arg(long, value_name = "NETWORKS", value_parser = networks, group = "limits")]
+    pub(crate) networks: Option<Wanted<Networks>>,
+
+    /// Seconds from one login to the next, or default for that of limits.login_delay
+    #[arg(long, value_name = "SECONDS", value_parser = login_delay, group = "limits")]
+    pub(crate) login_delay: Option<Wanted<u32>>,
+}
+
+/// A limit of one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted<T> {
+    /// As for everybody.
+    Usual,
+    /// This.
+    This(T),
 }
 
 /// `mailauth verify`
@@ -322,6 +370,23 @@ where
     T: Into<OsString> + Clone,
 {
     Ok(Options::try_parse_from(args)?)
+}
+
+fn hours(text: &str) -> Result<Wanted<Hours>, String> {
+    if text == "any" { Ok(Wanted::Usual) } else { text.parse().map(Wanted::This) }
+}
+
+fn networks(text: &str) -> Result<Wanted<Networks>, String> {
+    if text == "any" { Ok(Wanted::Usual) } else { text.parse().map(Wanted::This) }
+}
+
+fn login_delay(text: &str) -> Result<Wanted<u32>, String> {
+    let most = defaults::MAX_LOGIN_DELAY.as_secs();
+    match text.parse::<u32>() {
+        _ if text == "default" => Ok(Wanted::Usual),
+        Ok(seconds) if u64::from(seconds) <= most => Ok(Wanted::This(seconds)),
+        _ => Err(format!("\"{text}\" is neither 0 to {most} seconds nor \"default\"")),
+    }
 }
 
 /// What fits into a column.
@@ -400,6 +465,12 @@ mod tests {
             "passwd --stdin --generate",
             "lock",
             "unlock",
+            "limit",
+            "limit ann",
+            "limit ann --hours 8-18",
+            "limit ann --networks 192.0.2.1/24",
+            "limit ann --login-delay 86401",
+            "lock ann --retired",
             "verify",
             "verify ann secret",
             "verify ann --challenge <x>",

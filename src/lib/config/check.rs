@@ -52,11 +52,54 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     fault("limits.max_message", config.limits.max_message >= defaults::MIN_MAX_MESSAGE, || {
         format!("must be at least {} octets", defaults::MIN_MAX_MESSAGE)
     })?;
+    fault("limits.login_delay", config.limits.login_delay <= defaults::MAX_LOGIN_DELAY, || {
+        format!("must be at most {} seconds", defaults::MAX_LOGIN_DELAY.as_secs())
+    })?;
+    lockout(config)?;
     fault("log.history_days", (1..=defaults::MAX_HISTORY_DAYS).contains(&config.log.history_days), || {
         format!("must be 1 to {} days; history = false keeps none", defaults::MAX_HISTORY_DAYS)
     })?;
     fault("log.history_size", config.log.history_size >= defaults::MIN_HISTORY_SIZE, || {
         format!("must be at least {} octets; history = false keeps none", defaults::MIN_HISTORY_SIZE)
+    })
+}
+
+fn lockout(config: &Config) -> Result<(), Fault> {
+    let lockout = &config.lockout;
+    fault("lockout.failures", lockout.failures > 0, || "must be at least 1".to_owned())?;
+    let sum = lockout.user_failures == 0 || lockout.user_failures >= lockout.failures;
+    fault("lockout.user_failures", sum, || {
+        "must not be less than lockout.failures: a range is locked out before the user; 0 is never".to_owned()
+    })?;
+    let range = defaults::LOCKOUT_SECONDS;
+    for (key, value) in [
+        ("lockout.first", lockout.first),
+        ("lockout.longest", lockout.longest),
+        ("lockout.forget", lockout.forget),
+    ] {
+        fault(key, range.contains(&value.as_secs()), || {
+            format!("must be {} to {} seconds", range.start(), range.end())
+        })?;
+    }
+    fault("lockout.longest", lockout.longest >= lockout.first, || {
+        "must not be less than lockout.first".to_owned()
+    })?;
+    fault("lockout.forget", lockout.forget >= lockout.longest, || {
+        "must not be less than lockout.longest, or a lock would be forgotten before it ends".to_owned()
+    })?;
+    for (key, prefix, range) in [
+        ("lockout.prefix_v4", lockout.prefix_v4, defaults::PREFIXES_V4),
+        ("lockout.prefix_v6", lockout.prefix_v6, defaults::PREFIXES_V6),
+    ] {
+        fault(key, range.contains(&prefix), || format!("must be {} to {} bits", range.start(), range.end()))?;
+    }
+    fault("lockout.max_delay", lockout.max_delay <= defaults::MAX_FAILURE_DELAY, || {
+        format!("must be at most {} seconds", defaults::MAX_FAILURE_DELAY.as_secs())
+    })?;
+    let delays = config.auth.failure_delay + lockout.max_delay;
+    fault("lockout.max_delay", !config.auth.is_enhanced() || delays < config.limits.login_timeout, || {
+        "must with auth.failure_delay be shorter than limits.login_timeout, or a refused client never gets its answer"
+            .to_owned()
     })
 }
 

@@ -1,8 +1,8 @@
 //! Every default and every limit of the configuration, with its reason.
 
 use super::{
-    Announce, Auth, Config, Format, Limits, Listen, Lock, Log, Maildrop, Plaintext, Sandbox, Source,
-    Template, Tls, Xtnd,
+    Announce, Auth, Config, Format, Limits, Listen, Lock, Lockout, Log, Maildrop, Plaintext, Sandbox,
+    Security, Source, Template, Tls, Xtnd,
 };
 use crate::sys;
 use std::ops::RangeInclusive;
@@ -91,6 +91,54 @@ const MAX_MESSAGE: u64 = 10 * 1024 * 1024;
 /// A smaller limit would refuse a short text with its header.
 pub(super) const MIN_MAX_MESSAGE: u64 = 1024;
 
+/// Shells that say themselves that nobody logs in with them.
+const REFUSED_SHELLS: [&str; 2] = ["nologin", "false"];
+
+/// Who has forgotten a password tries the three that come to mind, and a client with an old one polls meanwhile.
+const LOCKOUT_FAILURES: u32 = 5;
+
+/// Ten ranges that guess until they are locked out. Fewer would let a handful of strangers lock a user out of new places.
+const LOCKOUT_USER_FAILURES: u32 = 50;
+
+/// Too short for somebody to call for help, and with five free guesses some 30 a day for a guesser.
+const LOCKOUT_FIRST: Duration = Duration::from_secs(60);
+
+/// Who finds the right password again waits for an hour at worst.
+const LOCKOUT_LONGEST: Duration = Duration::from_secs(3600);
+
+/// A day, after which most clients with an old password have been set right.
+const LOCKOUT_FORGET: Duration = Duration::from_secs(86_400);
+
+/// From a second, so that tests can use it, to a month, so that no lock is for ever: `mailauth lock` is.
+pub(super) const LOCKOUT_SECONDS: RangeInclusive<u64> = 1..=31 * 86_400;
+
+/// People come home from a journey within a month.
+const KNOWN_DAYS: u32 = 30;
+
+/// What a provider gives one customer, or neighbours, when addresses change.
+const PREFIX_V4: u8 = 24;
+
+/// The smallest network that one customer has (RFC 6177).
+const PREFIX_V6: u8 = 64;
+
+/// Wider ranges would lock out the world for what one address did.
+pub(super) const PREFIXES_V4: RangeInclusive<u8> = 8..=32;
+
+/// The same; a customer may have a /48, a provider has a /32.
+pub(super) const PREFIXES_V6: RangeInclusive<u8> = 32..=128;
+
+/// As many as a forgetful user has free.
+const DELAY_AFTER: u32 = 5;
+
+/// With `failure_delay` it is still less than the time-outs of clients (60 s in Thunderbird, 30 s in some).
+const MAX_DELAY: Duration = Duration::from_secs(20);
+
+/// Most users poll every few minutes, and an impatient one presses the button again.
+const LOGIN_DELAY: Duration = Duration::ZERO;
+
+/// A longer delay than a day is a lock.
+pub(crate) const MAX_LOGIN_DELAY: Duration = Duration::from_secs(86_400);
+
 /// A DNS name (RFC 1035, section 2.3.4).
 pub(super) const HOSTNAME_OCTETS: usize = 255;
 
@@ -122,6 +170,7 @@ impl Default for Config {
             shy: false,
             maildrop: Maildrop::default(),
             auth: Auth::default(),
+            lockout: Lockout::default(),
             listen: Listen::default(),
             tls: Tls::default(),
             limits: Limits::default(),
@@ -154,6 +203,25 @@ impl Default for Auth {
             key: PathBuf::from(KEY),
             announce: Announce::Auto,
             virtual_owner: String::new(),
+            security: Security::Unix,
+            refused_shells: REFUSED_SHELLS.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+impl Default for Lockout {
+    fn default() -> Self {
+        Self {
+            failures: LOCKOUT_FAILURES,
+            user_failures: LOCKOUT_USER_FAILURES,
+            first: LOCKOUT_FIRST,
+            longest: LOCKOUT_LONGEST,
+            forget: LOCKOUT_FORGET,
+            known_days: KNOWN_DAYS,
+            prefix_v4: PREFIX_V4,
+            prefix_v6: PREFIX_V6,
+            delay_after: DELAY_AFTER,
+            max_delay: MAX_DELAY,
         }
     }
 }
@@ -170,6 +238,7 @@ impl Default for Limits {
             prefix_v4: LIMITS_PREFIX_V4,
             prefix_v6: LIMITS_PREFIX_V6,
             max_message: MAX_MESSAGE,
+            login_delay: LOGIN_DELAY,
         }
     }
 }

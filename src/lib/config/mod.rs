@@ -5,6 +5,7 @@ mod check;
 pub(crate) mod defaults;
 mod file;
 mod hint;
+mod hours;
 mod network;
 mod template;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 
 pub(crate) use address::Address;
 pub(crate) use file::{only_root_changes, only_root_replaces, only_root_writes};
+pub(crate) use hours::{Hours, WallTime};
 pub(crate) use network::{Network, Networks};
 pub(crate) use template::Template;
 
@@ -40,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) maildrop: Maildrop,
     /// `[auth]`
     pub(crate) auth: Auth,
+    /// `[lockout]`
+    pub(crate) lockout: Lockout,
     /// `[listen]`
     pub(crate) listen: Listen,
     /// `[tls]`
@@ -121,6 +125,57 @@ pub(crate) struct Auth {
     pub(crate) announce: Announce,
     /// The system user whose maildrops those of users are who are no system users; empty: there are none.
     pub(crate) virtual_owner: String,
+    /// Whether more than credentials counts.
+    pub(crate) security: Security,
+    /// Last parts of login shells whose users are refused under enhanced security.
+    pub(crate) refused_shells: Vec<String>,
+}
+
+/// What counts besides right credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum Security {
+    /// Locks and limits of the secrets database.
+    Unix,
+    /// Also the standing of the account, and wrong passwords of before.
+    Enhanced,
+}
+
+impl Auth {
+    /// Whether enhanced security is on.
+    pub(crate) fn is_enhanced(&self) -> bool {
+        self.security == Security::Enhanced
+    }
+}
+
+/// `[lockout]`: what wrong passwords lead to under enhanced security. The file has seconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Lockout {
+    /// Wrong passwords for a user from one address range; with each from this one on, the range is locked out for the user.
+    pub(crate) failures: u32,
+    /// Wrong passwords for a user from everywhere; with each from this one on, ranges that are not known are locked out. 0: never.
+    pub(crate) user_failures: u32,
+    /// How long the first lock holds; each further one twice as long.
+    #[serde(deserialize_with = "file::seconds")]
+    pub(crate) first: Duration,
+    /// How long a lock holds at most.
+    #[serde(deserialize_with = "file::seconds")]
+    pub(crate) longest: Duration,
+    /// Without a wrong password for so long, those of before are forgotten.
+    #[serde(deserialize_with = "file::seconds")]
+    pub(crate) forget: Duration,
+    /// Days for which a range is known from which the user logged in.
+    pub(crate) known_days: u32,
+    /// Bits of an IPv4 address that make its range.
+    pub(crate) prefix_v4: u8,
+    /// Bits of an IPv6 address that make its range.
+    pub(crate) prefix_v6: u8,
+    /// Wrong passwords from one range for whomever whose refusals come without a further delay.
+    pub(crate) delay_after: u32,
+    /// The longest further delay.
+    #[serde(deserialize_with = "file::seconds")]
+    pub(crate) max_delay: Duration,
 }
 
 /// A source of credentials.
@@ -277,6 +332,9 @@ pub(crate) struct Limits {
     pub(crate) prefix_v6: u8,
     /// Octets of a message that XTND XMIT takes.
     pub(crate) max_message: u64,
+    /// From a login to the next one of the same user; the file has seconds.
+    #[serde(deserialize_with = "file::seconds")]
+    pub(crate) login_delay: Duration,
 }
 
 /// `[xtnd]`: the extension commands.
@@ -387,6 +445,18 @@ fn mechanism(word: &str) -> Result<Mechanism, String> {
             "\"{word}\" is no mechanism that can be listed; \
              use \"APOP\", \"CRAM-MD5\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-256-PLUS\""
         )),
+    }
+}
+
+impl TryFrom<String> for Security {
+    type Error = String;
+
+    fn try_from(value: String) -> Result<Self, String> {
+        match value.as_str() {
+            "unix" => Ok(Self::Unix),
+            "enhanced" => Ok(Self::Enhanced),
+            _ => Err(format!("\"{value}\" is no level of security; use \"unix\" or \"enhanced\"")),
+        }
     }
 }
 

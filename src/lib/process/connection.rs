@@ -339,7 +339,7 @@ impl Connection {
                 return;
             }
             Answer::Ready => Phase::Leaving { attempt },
-            Answer::Refused => Phase::Delayed { until, refusal: Refusal::Wrong(user) },
+            Answer::Refused(more) => Phase::Delayed { until: until + more, refusal: Refusal::Wrong(user) },
             Answer::Unavailable { reply, delayed } => {
                 let until = if delayed { until } else { clock::now() };
                 Phase::Delayed { until, refusal: Refusal::Other(reply) }

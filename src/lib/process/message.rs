@@ -15,6 +15,7 @@ use crate::session::Terms;
 use crate::session::authorization::{Password, Proof};
 use crate::sys::socket::Peer;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// The largest message, in octets: an AUTH line of 12 KiB or a whole input buffer of 64 KiB fits.
@@ -331,8 +332,8 @@ pub(crate) enum Answer {
     Salt(Vec<u8>, u32),
     /// SCRAM: right, and this signature proves that the server knows the user too. [`Attempt::Proceed`] says that the client agrees.
     Proven([u8; 32]),
-    /// Wrong; the client is told so after the failure delay.
-    Refused,
+    /// Wrong; the client is told so after the failure delay and this.
+    Refused(Duration),
     /// It cannot be now; what to say behind `-ERR `. With `delayed` it leaves when a refusal would.
     Unavailable {
         /// Response code and text.
@@ -349,7 +350,7 @@ impl Message for Answer {
         match self {
             Self::Salt(salt, iterations) => out.byte(1).bytes(salt).number(u64::from(*iterations)),
             Self::Proven(signature) => out.byte(5).bytes(signature),
-            Self::Refused => out.byte(2),
+            Self::Refused(more) => out.byte(2).number(more.as_secs()),
             Self::Unavailable { reply, delayed } => {
                 out.byte(3).bytes(reply.as_bytes()).byte(u8::from(*delayed))
             }
@@ -361,7 +362,7 @@ impl Message for Answer {
         match input.byte()? {
             1 => Ok(Self::Salt(input.bytes()?.to_vec(), input.small()?)),
             5 => Ok(Self::Proven(input.array()?)),
-            2 => Ok(Self::Refused),
+            2 => Ok(Self::Refused(Duration::from_secs(input.small()?.into()))),
             3 => Ok(Self::Unavailable { reply: input.text()?, delayed: input.byte()? == 1 }),
             4 => Ok(Self::Ready),
             _ => Err(Malformed),

@@ -160,6 +160,7 @@ impl Stage {
             gid: user.gid,
             home: place.join("state"),
             maildrop: Some(place.join("spool/selftest")),
+            limits: Default::default(),
         };
         make_spool(&place.join("spool"), alone).map_err(failed)?;
         let own = account.mailbox(&config);

@@ -62,11 +62,11 @@ pub(crate) fn run(attempt: &OwnedFd, id: SessionId, peer: Peer, surroundings: &S
             }
             Err(error) => unavailable(attempt, error, false, surroundings),
         },
-        Err(None) => {
-            say(attempt, &Answer::Refused);
+        Err(No::Refused(delay)) => {
+            say(attempt, &Answer::Refused(delay));
             0
         }
-        Err(Some(error)) => unavailable(attempt, error, true, surroundings),
+        Err(No::Unavailable(error)) => unavailable(attempt, error, true, surroundings),
     }
 }
 
@@ -75,6 +75,13 @@ struct Right {
     account: Account,
     /// What proves ourselves to the client (RFC 5802, section 3).
     signature: Option<[u8; 32]>,
+}
+
+/// Why nobody gets in.
+enum No {
+    /// Wrong credentials, which the log has been told; the refusal leaves so much later than others.
+    Refused(Duration),
+    Unavailable(Error),
 }
 
 /// SCRAM's first round: what the client has to know before it can prove something.
@@ -100,12 +107,11 @@ fn agrees(attempt: &OwnedFd, signature: [u8; 32], surroundings: &Surroundings<'_
     matches!(hear_within(attempt, patience), Ok((Attempt::Proceed, None)))
 }
 
-/// The account, or an error, or neither for wrong credentials (which the log has been told).
 fn verify(
     credentials: Credentials,
     peer: &Peer,
     surroundings: &Surroundings<'_>,
-) -> std::result::Result<Right, Option<Error>> {
+) -> std::result::Result<Right, No> {
     let remark = |text: String| surroundings.remark(vec![text]);
     let client = peer.address.map(|address| address.ip().to_canonical());
     let inquiry = auth::Inquiry { config: surroundings.config, client, remark: &remark };
@@ -113,7 +119,7 @@ fn verify(
     let name = UserName::parse(&credentials.user);
     let name = name.as_ref().map(UserName::as_str);
     let check = |proof: auth::Proof<'_>| auth::verify(&inquiry, name, proof);
-    let verdict = match &credentials.proof {
+    let found = match &credentials.proof {
         Proof::Password(password) | Proof::Plain(password) => by_password(password, check),
         Proof::Apop { challenge, digest } => {
             check(auth::Proof::Apop { challenge: challenge.as_bytes(), digest })
@@ -123,17 +129,19 @@ fn verify(
         }
         Proof::Scram { claim, .. } => check(auth::Proof::Scram(claim)),
         Proof::External => check(auth::Proof::External),
-        Proof::Salt { .. } => return Err(None),
+        Proof::Salt { .. } => return Err(No::Refused(Duration::ZERO)),
     };
+    let is_certain = matches!(credentials.proof, Proof::External);
+    let (verdict, delay) = auth::settle(&inquiry, name, is_certain, found);
     match verdict {
         Verdict::Accepted(account) => Ok(Right { account, signature: None }),
         Verdict::Proven(account, signature) => Ok(Right { account, signature: Some(signature) }),
         Verdict::Refused(reason) => {
             let mechanism = Mechanism::of(&credentials.proof);
             surroundings.tell(&Notice::Refused(credentials.user, mechanism, reason.to_string()));
-            Err(None)
+            Err(No::Refused(delay))
         }
-        Verdict::Unavailable(error) => Err(Some(error)),
+        Verdict::Unavailable(error) => Err(No::Unavailable(error)),
     }
 }
 

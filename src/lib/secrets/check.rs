@@ -2,7 +2,7 @@
 
 use super::seal::{Key, UNFINISHED};
 use super::state::State;
-use super::store::{RUINED, Store};
+use super::store::{Known, RUINED, Store};
 use super::{Owner, Places, SecretType, exists, guard, parent};
 use crate::error::Error;
 use crate::protocol::sasl::scram::Verifier;
@@ -120,8 +120,8 @@ fn foundations(places: &Places) -> (Vec<Finding>, Option<(Store, Option<Key>)>) 
 fn announcement(store: &Store) -> String {
     let users = store.content().map(|content| content.users).unwrap_or_default();
     let how = match users.first() {
-        Some((name, true, _)) => format!("mailauth lock {name}"),
-        Some((name, false, _)) => format!("mailauth unlock {name}"),
+        Some(user) if user.locked => format!("mailauth lock {}", user.name),
+        Some(user) => format!("mailauth unlock {}", user.name),
         None => "mailauth rekey".to_owned(),
     };
     format!(
@@ -163,8 +163,13 @@ fn entries(store: &Store, key: Option<&Key>, rules: &Rules) -> Result<Vec<Findin
     let content = store.content()?;
     let mut findings = Vec::new();
     let with_entry: HashSet<&str> = content.entries.iter().map(|entry| entry.user.as_str()).collect();
-    for (name, locked, owner) in &content.users {
+    for Known { name, locked, limits, owner, .. } in &content.users {
         let state = UserState { name, locked: *locked, has_entry: with_entry.contains(name.as_str()) };
+        if let Err(why) = limits.parse() {
+            findings.push(Finding::problem(format!(
+                "{name} cannot log in: the limits are damaged: {why}: mailauth limit {name} sets them anew"
+            )));
+        }
         findings.extend(account_fault(&state, owner.is_some(), rules.min_uid));
         findings
             .extend(owner.as_ref().and_then(|owner| owner_fault(name, owner, rules)).map(Finding::problem));
@@ -262,7 +267,8 @@ fn owner_fault(name: &str, owner: &Owner, rules: &Rules) -> Option<String> {
 
 fn state(places: &Places) -> Vec<Finding> {
     let shown = places.state().display().to_string();
-    let remedy = format!("rm {shown}: only the times of last use are lost");
+    let remedy =
+        format!("rm {shown}: counters of wrong passwords and times of last use are lost, nothing else");
     match State::open(places).and_then(|state| state.map(|state| state.integrity()).transpose()) {
         Ok(None) => vec![Finding::well(format!("there is no {shown} yet: the first login makes it"))],
         Ok(Some(faults)) if faults.is_empty() => vec![Finding::well(format!("{shown} is whole"))],

@@ -3,6 +3,7 @@
 //! ```text
 //! {"header":{"format":"poptools secrets","version":1,"made":1790000000,"sealed":true,"key_id":"00112233aabbccdd"}}
 //! {"user":{"name":"ann","locked":false}}
+//! {"user":{"name":"b","locked":true,"retired":true,"limits":{"hours":"mon-fri 08:00-18:00","networks":"192.0.2.0/24","login_delay":60}}}
 //! {"user":{"name":"v","locked":false,"virtual":{"uid":5000,"gid":100,"home":"/home/v","maildrop":"/mail/v"}}}
 //! {"entry":{"user":"ann","type":"APOP","made":1790000000,"changed":1790000000,"sealed":"BASE64","scram":"SCRAM-SHA-256$..."}}
 //! {"entry":{"user":"v","type":"POP","label":"phone","made":1790000000,"changed":1790000000,"verifier":"$6$..."}}
@@ -14,8 +15,8 @@
 //! `sealed` the secret as `secret`, or as `secret_base64` when it is no UTF-8. Members that do not apply are left out.
 
 use super::seal::Key;
-use super::store::Store;
-use super::{Places, SecretType, TOLD};
+use super::store::{Known, Store};
+use super::{LimitsText, Places, SecretType, TOLD};
 use crate::error::{Error, Kind, Result};
 use crate::sys::clock;
 use base64::Engine;
@@ -69,6 +70,12 @@ pub(crate) struct UserLine {
     pub(crate) name: String,
     /// Whether no entry may be used.
     pub(crate) locked: bool,
+    /// Whether that is for good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) retired: bool,
+    /// Hours, networks, the time between two logins.
+    #[serde(default, skip_serializing_if = "LimitsText::is_none")]
+    pub(crate) limits: LimitsText,
     /// Set for a user who is no system user.
     #[serde(rename = "virtual", default, skip_serializing_if = "Option::is_none")]
     pub(crate) is_virtual: Option<Virtual>,
@@ -162,14 +169,14 @@ pub(crate) fn write(places: &Places, plain: bool, out: impl Write) -> Result<End
     let header = Header { format: FORMAT.to_owned(), version: VERSION, made, sealed: !plain, key_id };
     put(&mut out, &Line::Header(header))?;
     let end = End { users: content.users.len(), entries: content.entries.len() };
-    for (name, locked, owner) in content.users {
+    for Known { name, locked, retired, limits, owner } in content.users {
         let is_virtual = owner.map(|owner| Virtual {
             uid: owner.ids.map(|(uid, _)| uid),
             gid: owner.ids.map(|(_, gid)| gid),
             home: owner.home.map(|path| path.to_string_lossy().into_owned()),
             maildrop: owner.maildrop.map(|path| path.to_string_lossy().into_owned()),
         });
-        put(&mut out, &Line::User(UserLine { name, locked, is_virtual }))?;
+        put(&mut out, &Line::User(UserLine { name, locked, retired, limits, is_virtual }))?;
     }
     for entry in content.entries {
         let mut line = EntryLine {

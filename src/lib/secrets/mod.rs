@@ -11,6 +11,7 @@ pub(crate) mod delegate;
 pub(crate) mod export;
 mod guard;
 pub(crate) mod import;
+mod limits;
 mod rekey;
 mod rules;
 mod schema;
@@ -24,12 +25,15 @@ mod tests;
 pub(crate) use announce::announced;
 pub(crate) use attempts::Attempt;
 pub(crate) use check::{Finding as Found, Rules, check, check_briefly};
+pub(crate) use limits::{Limited, Limits, LimitsText};
 pub(crate) use rekey::{Held, rekey};
 pub(crate) use rules::{LONGEST, SHORTEST, fault, impossible};
 pub(crate) use seal::Key;
-pub(crate) use state::{State, Use};
+pub(crate) use state::{
+    Attempt as LoginAttempt, Care, Count, Logins, Range, State, Tally, Use, Visit, Written,
+};
 pub(crate) use store::{
-    Added, Batch, Entry, Listed, Made, Material, NewEntry, Owner, Seen, Shown, Store, User,
+    Added, Batch, Change, Entry, Listed, Made, Material, NewEntry, Owner, Seen, Shown, Store, User,
 };
 
 use crate::config::Config;

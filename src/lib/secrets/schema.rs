@@ -44,10 +44,16 @@ const MIGRATIONS: [&str; VERSION as usize] = [
     ) STRICT;",
     // 2: `salts` makes up the salt of a name that has no SCRAM verifier. It is not of the key, so that it stays when that changes.
     "ALTER TABLE meta ADD COLUMN salts BLOB;",
+    // 3: What limits a user, NULL being no limit: hours and networks as `mailauth limit` reads them, seconds from one login to the
+    // next. Who is retired is locked too, and `unlock` alone does not undo that.
+    "ALTER TABLE user ADD COLUMN retired INTEGER NOT NULL DEFAULT 0 CHECK (retired IN (0, 1));
+    ALTER TABLE user ADD COLUMN hours TEXT;
+    ALTER TABLE user ADD COLUMN networks TEXT;
+    ALTER TABLE user ADD COLUMN login_delay INTEGER CHECK (login_delay BETWEEN 0 AND 86400);",
 ];
 
 /// The version that this program makes and knows: the number of migrations.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Brings a database from `version` to [`VERSION`]; `salts` are new random octets.
 ///

@@ -1,16 +1,22 @@
-//! `state.db`: what happens with users and entries, apart from what decides about logins. Losing it costs knowledge, no login.
+//! `state.db`: what happens with users and entries. By itself it decides nothing: losing it costs knowledge, no login. Under
+//! enhanced security it has the counters too, and then nobody gets in without it.
 //!
-//! It is written after the answer to a login was given, by the child that became the owner. Nothing waits for the disk
+//! Times of last use are written after the answer to a login was given, by the child that became the owner. Nothing waits for the disk
 //! (`synchronous = OFF`: a killed process leaves it whole, a power cut may not), nobody waits longer than a tenth of a second for
-//! another writer, and a damaged file is set aside and begun anew.
+//! another writer, and a damaged file is set aside and begun anew. Under enhanced security everything that is written survives a
+//! power cut (`Care::Durable`), and a damaged file stays for the administrator to see. `counters.rs` is what is counted.
 
-use super::store::{fault, file_name, number};
+mod counters;
+
+pub(crate) use counters::{Attempt, Count, Logins, Range, Tally, Visit, Written};
+
+use super::store::{fault, file_name, number, wait_a_little};
 use super::{Places, SecretType, exists, failed, guard, refused};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sys::directory::Directory;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a login may be delayed by another writer.
@@ -20,7 +26,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const APPLICATION: i32 = 0x706f_7073;
 
 /// `PRAGMA user_version`.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// `used`: when each entry was good for a login the last time. `login`: of each user, times (seconds since 1970) and places (the
 /// client's address) of the last login that was good and the last that was not, and how many were not since the last good one.
@@ -40,6 +46,36 @@ const SCHEMA: &str = "
         bad_place TEXT,
         failures INTEGER NOT NULL DEFAULT 0
     ) STRICT, WITHOUT ROWID;";
+
+/// What version 2 adds. `counted`: the time of the last one in `failures`, which not every refused login is. `range`: of each user and address range, wrong passwords, the time of the last one, and the time of the last
+/// login. `address`: of each range wrong passwords for whomever, and the time of the last one.
+const SCHEMA_2: &str = "
+    ALTER TABLE login ADD COLUMN counted INTEGER;
+    CREATE TABLE range (
+        user TEXT NOT NULL,
+        network TEXT NOT NULL,
+        failures INTEGER NOT NULL DEFAULT 0,
+        bad INTEGER NOT NULL DEFAULT 0,
+        good INTEGER,
+        PRIMARY KEY (user, network)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE address (
+        network TEXT NOT NULL PRIMARY KEY,
+        failures INTEGER NOT NULL,
+        bad INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;";
+
+/// What has to become of what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// It may be lost, and nobody waits for it.
+    Quick,
+    /// It survives a power cut.
+    Durable,
+}
+
+/// What to do with a file that cannot be read any more.
+pub(super) const REMEDY: &str = "remove state.db and state.db-journal: counters of wrong passwords and times of last use are lost, nothing else";
 
 /// Which entry was good for a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,18 +100,22 @@ impl State {
     /// # Errors
     /// It is damaged, of a newer version, another program's, or somebody else may use it.
     pub(crate) fn open(places: &Places) -> Result<Option<Self>> {
-        if exists(&places.state())? { Ok(Some(Self::connect(places, false)?)) } else { Ok(None) }
+        if exists(&places.state())? {
+            Ok(Some(Self::connect(places, false, Care::Durable)?))
+        } else {
+            Ok(None)
+        }
     }
 
     /// Notes that an entry was used, at this time in seconds since 1970.
     ///
     /// # Errors
     /// It cannot be noted; that is of no importance for a login.
-    pub(crate) fn note(places: &Places, used: &Use, now: i64) -> Result<()> {
-        let state = match Self::connect(places, true) {
-            Err(Trouble::Damaged(_)) => {
+    pub(crate) fn note(places: &Places, used: &Use, now: i64, care: Care) -> Result<()> {
+        let state = match Self::connect(places, true, care) {
+            Err(Trouble::Damaged(_)) if care == Care::Quick => {
                 set_aside(places)?;
-                Self::connect(places, true)?
+                Self::connect(places, true, care)?
             }
             connected => connected?,
         };
@@ -125,7 +165,7 @@ impl State {
         look().map_err(|cause| fault(&self.path, &cause))
     }
 
-    fn connect(places: &Places, make: bool) -> std::result::Result<Self, Trouble> {
+    fn connect(places: &Places, make: bool, care: Care) -> std::result::Result<Self, Trouble> {
         let path = places.state();
         let (real, directory) = guard::directory(super::parent(&path)?)?;
         let name = file_name(&path)?;
@@ -139,41 +179,60 @@ impl State {
             | OpenFlags::SQLITE_OPEN_NOFOLLOW
             | OpenFlags::SQLITE_OPEN_EXRESCODE;
         let ready = Connection::open_with_flags(real.join(name), flags).and_then(|mut connection| {
-            connection.busy_timeout(PATIENCE)?;
+            match care {
+                Care::Quick => connection.busy_timeout(PATIENCE)?,
+                Care::Durable => connection.busy_handler(Some(wait_a_little))?,
+            }
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-            connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA synchronous = OFF;")?;
+            connection.execute_batch(match care {
+                Care::Quick => "PRAGMA temp_store = MEMORY; PRAGMA synchronous = OFF;",
+                // The journal is emptied and not removed: one directory less to wait for.
+                Care::Durable => {
+                    "PRAGMA temp_store = MEMORY; PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL;"
+                }
+            })?;
             let ours = prepare(&mut connection)?;
             Ok((connection, ours))
         });
         match ready {
             Ok((connection, None)) => Ok(Self { connection, path }),
             Ok((_, Some(why))) => Err(refused(format!("{} {why}", path.display())).into()),
-            Err(cause) => {
-                let damaged = matches!(
-                    cause.sqlite_error_code(),
-                    Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
-                );
-                let error = fault(&path, &cause);
-                Err(if damaged { Trouble::Damaged(error) } else { error.into() })
-            }
+            Err(cause) => Err(Trouble::of(&path, &cause)),
         }
     }
 }
 
 /// Why it cannot be opened.
 enum Trouble {
-    Damaged(crate::error::Error),
-    Other(crate::error::Error),
+    Damaged(Error),
+    Other(Error),
 }
 
-impl From<crate::error::Error> for Trouble {
-    fn from(error: crate::error::Error) -> Self {
+impl Trouble {
+    fn of(path: &Path, cause: &rusqlite::Error) -> Self {
+        let damaged =
+            matches!(cause.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt));
+        let error = fault(path, cause);
+        if damaged { Self::Damaged(error) } else { error.into() }
+    }
+
+    /// The error for who must not go on without the file, with what to type against it.
+    fn unmended(self) -> Error {
+        match self {
+            Self::Damaged(error) => error.with_fix(REMEDY),
+            Self::Other(error) => error,
+        }
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
         Self::Other(error)
     }
 }
 
-impl From<Trouble> for crate::error::Error {
+impl From<Trouble> for Error {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Damaged(error) | Trouble::Other(error) => error,
@@ -190,10 +249,15 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<Option<String>> {
         ))
     };
     let mut found = look(connection)?;
-    if found == (0, 0) {
+    let is_old = |found| found == (0, 0) || found == (APPLICATION, 1);
+    if is_old(found) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if look(&transaction)? == (0, 0) {
+        let now = look(&transaction)?;
+        if now == (0, 0) {
             transaction.execute_batch(SCHEMA)?;
+        }
+        if is_old(now) {
+            transaction.execute_batch(SCHEMA_2)?;
             transaction.pragma_update(None, "application_id", APPLICATION)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
         }

@@ -7,12 +7,15 @@
 mod aside;
 mod batch;
 mod change;
+mod limit;
 mod read;
 mod rekey;
 mod seen;
 
 pub(crate) use batch::Batch;
 pub(crate) use change::{Added, Material, NewEntry};
+pub(crate) use limit::Change;
+pub(super) use read::Known;
 pub(crate) use read::{Entry, Listed, Owner, Shown, User};
 pub(crate) use seen::Seen;
 
@@ -332,7 +335,7 @@ fn new_salts() -> Result<[u8; seal::SALTS]> {
 }
 
 /// What SQLite calls when somebody else has the lock; false ends the waiting. `count` is how often it was called for this lock.
-fn wait_a_little(count: i32) -> bool {
+pub(super) fn wait_a_little(count: i32) -> bool {
     let most = PATIENCE.as_millis() / PAUSE.as_millis();
     if u128::from(count.unsigned_abs()) >= most {
         return false;

@@ -232,8 +232,8 @@ fn foreign_newer_and_damaged_databases_are_refused() {
     foreign.sql("PRAGMA application_id = 7");
     assert!(foreign.error().contains("of another program"), "{}", foreign.error());
     let newer = Site::new();
-    newer.sql("PRAGMA user_version = 3");
-    assert!(newer.error().contains("has version 3 and this program knows 2"), "{}", newer.error());
+    newer.sql("PRAGMA user_version = 4");
+    assert!(newer.error().contains("has version 4 and this program knows 3"), "{}", newer.error());
     let text = Site::new();
     fs::write(&text.places.database, "ann:secret\n".repeat(500)).unwrap();
     assert!(text.error().contains("is no SQLite database"), "{}", text.error());
@@ -439,13 +439,16 @@ fn a_batch_is_all_or_nothing() {
     };
     let entries = [new("ann", &ann), new("bob", &bob)];
     let mut store = site.open();
-    let Batch::Refused(refused) = store.add_all(&site.places, &entries, &["ann"], false).unwrap() else {
+    let Batch::Refused(refused) = store.add_all(&site.places, &entries, &["ann"], &[], false).unwrap() else {
         panic!("bob has an entry");
     };
     assert!(refused.len() == 1 && refused[0].0 == 1 && refused[0].1.contains("--replace"), "{refused:?}");
     assert!(store.user("ann").unwrap().is_none(), "neither the entry nor the lock");
     assert_eq!(site.apop("bob").unwrap().expose(), b"secret of bob");
-    assert_eq!(store.add_all(&site.places, &entries, &["ann"], true).unwrap(), Batch::Done { first: false });
+    assert_eq!(
+        store.add_all(&site.places, &entries, &["ann"], &[], true).unwrap(),
+        Batch::Done { first: false }
+    );
     assert_eq!(site.apop("bob").unwrap().expose(), b"another one");
     let user = store.user("ann").unwrap().unwrap();
     assert!(user.locked && user.scram.is_some(), "with what SCRAM needs");

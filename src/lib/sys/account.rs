@@ -29,6 +29,8 @@ pub(crate) struct User {
     pub(crate) gid: u32,
     /// Home directory.
     pub(crate) home: PathBuf,
+    /// Login shell.
+    pub(crate) shell: String,
     /// The password field: `x` where the hash is in shadow.
     pub(crate) hash: Secret,
 }
@@ -38,6 +40,14 @@ pub(crate) struct User {
 pub(crate) struct Shadow {
     /// The password field.
     pub(crate) hash: Secret,
+    /// The day of the last change of the password; 0: it has to be changed. Days are counted from 1970, `None` where the field is empty.
+    pub(crate) last_change: Option<i64>,
+    /// Days after which the password has to be changed.
+    pub(crate) most_days: Option<i64>,
+    /// Days after that until nobody can log in any more.
+    pub(crate) inactive: Option<i64>,
+    /// The day on which the account ends.
+    pub(crate) expire: Option<i64>,
 }
 
 /// The passwd entry of a name (`getpwnam_r`).
@@ -55,11 +65,14 @@ fn from_passwd(found: &Found<libc::passwd>) -> User {
     // SAFETY: all three are strings of this entry.
     let (name, home, hash) =
         unsafe { (found.text(entry.pw_name), found.text(entry.pw_dir), found.text(entry.pw_passwd)) };
+    // SAFETY: and this one.
+    let shell = unsafe { found.text(entry.pw_shell) };
     User {
         name: String::from_utf8_lossy(name).into_owned(),
         uid: entry.pw_uid,
         gid: entry.pw_gid,
         home: PathBuf::from(OsStr::from_bytes(home)),
+        shell: String::from_utf8_lossy(shell).into_owned(),
         hash: Secret::new(hash.to_vec()),
     }
 }
@@ -107,7 +120,21 @@ pub(crate) fn own_name() -> io::Result<Option<String>> {
 pub(crate) fn shadow(name: &str) -> io::Result<Option<Shadow>> {
     // SAFETY: getspnam_r(3) is such a function.
     let found = unsafe { lookup(name, libc::getspnam_r) }?;
-    Ok(found.map(|found| Shadow { hash: Secret::new(password(&found).to_vec()) }))
+    Ok(found.map(|found| {
+        let entry = &found.entry;
+        Shadow {
+            hash: Secret::new(password(&found).to_vec()),
+            last_change: day(entry.sp_lstchg),
+            most_days: day(entry.sp_max),
+            inactive: day(entry.sp_inact),
+            expire: day(entry.sp_expire),
+        }
+    }))
+}
+
+/// A number of days; NSS gives -1 for a field that is empty.
+fn day(value: impl Into<i64>) -> Option<i64> {
+    Some(value.into()).filter(|days| *days >= 0)
 }
 
 fn password(found: &Found<libc::spwd>) -> &[u8] {

@@ -61,6 +61,14 @@ impl Zone {
         self.text(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)), "%Y-%m-%dT%H:%M:%S%:z")
     }
 
+    /// What the clock on the wall shows at a moment in seconds since 1970: the day of the week, 0 for Monday, and the minute of the
+    /// day.
+    pub(crate) fn week_minute(&self, seconds: i64) -> (u8, u16) {
+        let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(self.0.clone());
+        let day = time.weekday().to_monday_zero_offset().unsigned_abs();
+        (day, u16::from(time.hour().unsigned_abs()) * 60 + u16::from(time.minute().unsigned_abs()))
+    }
+
     fn text(&self, wall: Duration, format: &str) -> String {
         let seconds = i64::try_from(wall.as_secs()).unwrap_or(i64::MAX);
         let nanoseconds = i32::try_from(wall.subsec_nanos()).unwrap_or(0);
@@ -80,5 +88,16 @@ mod tests {
         assert_eq!(zone.syslog_time(wall), "Nov  3 08:55:01", "RFC 3164, section 4.1.2");
         assert_eq!(zone.full_time(wall), "2026-11-03T08:55:01.250+01:00", "RFC 3339");
         assert_eq!(zone.time(1_793_692_501), "2026-11-03T08:55:01+01:00", "RFC 3339");
+        assert_eq!(zone.week_minute(1_793_692_501), (1, 8 * 60 + 55), "a Tuesday");
+    }
+
+    /// Summer time moves no hour of the clock on the wall.
+    #[test]
+    fn the_wall_shows_the_same_hour_in_summer_and_winter() {
+        let zone = Zone(TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap());
+        let (winter, summer) = (1_768_204_800, 1_783_929_600);
+        assert_eq!(zone.time(winter), "2026-01-12T09:00:00+01:00");
+        assert_eq!(zone.time(summer), "2026-07-13T10:00:00+02:00");
+        assert_eq!((zone.week_minute(winter), zone.week_minute(summer - 3600)), ((0, 540), (0, 540)));
     }
 }

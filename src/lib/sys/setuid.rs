@@ -102,6 +102,7 @@ impl Service {
             uid: found.uid.as_raw(),
             gid: found.gid.as_raw(),
             home: found.dir,
+            shell: found.shell.to_string_lossy().into_owned(),
             hash: crate::secret::Secret::new(Vec::new()),
         }))
     }

@@ -119,7 +119,7 @@ fn user(name: &str, kind: Option<SecretType>, config: &Config, places: &Places) 
     let is_virtual = account.is_none();
     let nobody = secrets::Owner::default();
     let new = NewEntry { user: name, owner: is_virtual.then_some(&nobody), kind, label: "", material };
-    match store.add_all(places, &[new], &[], false)? {
+    match store.add_all(places, &[new], &[], &[], false)? {
         Batch::Done { first } => {
             super::add::announced(first, config);
             Ok(())

@@ -9,7 +9,7 @@ use crate::log::escape::Sentence;
 use crate::protocol::name::UserName;
 use crate::secret::Secret;
 use crate::secrets::import::{self, About, Format, Found, Kept, LARGEST, Note, Record};
-use crate::secrets::{self, Batch, Material, NewEntry, Owner, Places, SecretType, Store};
+use crate::secrets::{self, Batch, Limited, Material, NewEntry, Owner, Places, SecretType, Store};
 use crate::sys::{account, memory, names};
 use crate::ui::{self, Table};
 use std::collections::{HashMap, HashSet};
@@ -48,7 +48,7 @@ pub(super) fn run(options: &Import, config: &Config, places: &Places) -> Outcome
     plan.verdict(&input.name)?;
     let materials = plan.materials()?;
     let entries = plan.entries(&materials);
-    match store.add_all(places, &entries, &plan.locked(), options.replace)? {
+    match store.add_all(places, &entries, &plan.locked(), &plan.limited, options.replace)? {
         Batch::Done { first } => {
             let (count, noun) = (entries.len(), if entries.len() == 1 { "entry" } else { "entries" });
             say(&format!("{count} {noun} imported from {} ({format})", input.name));
@@ -189,6 +189,7 @@ struct Plan {
     nobody: Owner,
     locked: Vec<(usize, String)>,
     newly_locked: Vec<(usize, String)>,
+    limited: Vec<Limited>,
     key_id: Option<String>,
     format: Format,
 }
@@ -196,7 +197,7 @@ struct Plan {
 impl Plan {
     /// Judges records by all that needs no database.
     fn of(found: Found, format: Format, options: &Import, config: &Config) -> Result<Self, Failure> {
-        let Found { records, left_out, mut faults, locked, key_id } = found;
+        let Found { records, left_out, mut faults, locked, limited, key_id } = found;
         let mut seen: HashMap<(String, SecretType, String), usize> = HashMap::new();
         let mut steps = Vec::with_capacity(records.len());
         let mut wants_virtual = false;
@@ -219,11 +220,13 @@ impl Plan {
             // Fails where such users could not log in.
             super::virtual_owner(config)?;
         }
-        for (place, name) in &locked {
+        let limits = limited.iter().filter(|user| !locked.iter().any(|(_, name)| *name == user.user));
+        let limits = limits.map(|user| (user.place, &user.user, "limited"));
+        for (place, name, what) in locked.iter().map(|(place, name)| (*place, name, "locked")).chain(limits) {
             let has_entry = steps.iter().any(|step| step.record.user == *name);
             if !has_entry && super::system_user(name)?.is_none() {
-                let why = "is locked without an entry, and the system has no such user".to_owned();
-                faults.push(Note { place: *place, user: name.clone(), why });
+                let why = format!("is {what} without an entry, and the system has no such user");
+                faults.push(Note { place, user: name.clone(), why });
             }
         }
         let (replaced, nobody) = (HashSet::new(), Owner::default());
@@ -235,6 +238,7 @@ impl Plan {
             nobody,
             locked,
             newly_locked: Vec::new(),
+            limited,
             key_id,
             format,
         })

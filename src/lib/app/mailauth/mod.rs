@@ -7,6 +7,7 @@ mod export;
 mod historic;
 mod import;
 mod init;
+mod limit;
 mod list;
 mod lock;
 mod passwd;
@@ -103,18 +104,19 @@ fn run(options: Options) -> Outcome {
         Verb::Import(options) => import::run(&options, &config, &places),
         verb => {
             become_owner(&places)?;
-            as_owner(verb, &places)
+            as_owner(verb, &config, &places)
         }
     }
 }
 
 /// The verbs that need nothing but the database.
-fn as_owner(verb: Verb, places: &Places) -> Outcome {
+fn as_owner(verb: Verb, config: &Config, places: &Places) -> Outcome {
     match verb {
         Verb::Remove(options) => remove::run(&options, places),
         Verb::List(options) => list::run(&options, places),
-        Verb::Show(options) => show::run(&options, places),
-        Verb::Unlock(options) => lock::unlock(&options, places),
+        Verb::Show(options) => show::run(&options, config, places),
+        Verb::Limit(options) => limit::run(&options, places),
+        Verb::Unlock(options) => lock::unlock(&options, config, places),
         Verb::Verify(options) => verify::run(&options, places),
         // The others have been done.
         _ => Ok(()),

@@ -261,7 +261,7 @@ fn store(places: &Places, name: &str, old: Option<&Secret>, new: &Secret) -> Res
         None if held.is_empty() => {
             let material = Material::Sealed(new);
             let new = NewEntry { user: name, owner: None, kind: SecretType::Apop, label: "", material };
-            Ok(match store.add_all(places, &[new], &[], false)? {
+            Ok(match store.add_all(places, &[new], &[], &[], false)? {
                 Batch::Done { first } => Answer::Done(first),
                 Batch::Refused(_) => Answer::Changed,
             })

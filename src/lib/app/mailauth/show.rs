@@ -1,9 +1,12 @@
 //! `mailauth show`: what is known of one user; never a secret.
 
 use super::{Failure, NO, Outcome, time};
+use crate::auth;
+use crate::auth::policy::{Locks, locks};
 use crate::cli::mailauth::Show;
-use crate::secrets::{Entry, Places, Shown, State, Store, Use};
-use crate::sys::clock::Zone;
+use crate::config::Config;
+use crate::secrets::{Entry, Logins, Places, Range, Shown, State, Store, Use, Visit};
+use crate::sys::clock::{self, Zone};
 use crate::ui::{self, Format, Table};
 use serde_json::{Map, Value};
 
@@ -11,22 +14,28 @@ use serde_json::{Map, Value};
 const COLUMNS: &[&str] = &["entry", "what", "value"];
 
 /// Writes it.
-pub(super) fn run(options: &Show, places: &Places) -> Outcome {
+pub(super) fn run(options: &Show, config: &Config, places: &Places) -> Outcome {
     let user = &options.user;
-    let Some(shown) = Store::open(places)?.show(user)? else {
+    let (shown, logins) = (Store::open(places)?.show(user)?, known(config, user));
+    if shown.is_none() && logins.is_none() {
         return Err(Failure::new(NO, format!("{user} has no entry; mailauth list shows who has")));
-    };
-    let (facts, entries) = (facts(user, &shown), entries(user, &shown, state(places).as_ref()));
+    }
+    let (shown, logins) = (shown.unwrap_or_default(), logins.unwrap_or_default());
+    let locks = locks(&config.lockout, &logins, now());
+    let facts = [facts(user, &shown), summary(&logins, &locks)].concat();
+    let (entries, ranges) = (entries(user, &shown, state(places).as_ref()), ranges(&logins, &locks));
     let format = options.format.unwrap_or_else(Format::usual);
     if format == Format::Json {
         let mut object = object(facts);
-        let entries = entries.into_iter().map(|(_, facts)| Value::Object(self::object(facts))).collect();
-        object.insert("entries".to_owned(), Value::Array(entries));
+        for (name, parts) in [("entries", entries), ("ranges", ranges)] {
+            let parts = parts.into_iter().map(|(_, facts)| Value::Object(self::object(facts))).collect();
+            object.insert(name.to_owned(), Value::Array(parts));
+        }
         ui::say(&format!("{:#}\n", Value::Object(object)))?;
         return Ok(());
     }
     let mut table = Table::new(COLUMNS);
-    for (entry, facts) in std::iter::once((String::new(), facts)).chain(entries) {
+    for (entry, facts) in std::iter::once((String::new(), facts)).chain(entries).chain(ranges) {
         for (what, value) in facts {
             table.row(vec![entry.as_str().into(), what.into(), value]);
         }
@@ -46,6 +55,54 @@ pub(super) fn state(places: &Places) -> Option<State> {
     }
 }
 
+/// What is known of the user's logins, under enhanced security. Without it everything else can be shown.
+pub(super) fn known(config: &Config, user: &str) -> Option<Logins> {
+    match auth::logins(config, user) {
+        Ok(logins) => logins,
+        Err(error) => {
+            ui::complain(&format!("mailauth: logins and wrong passwords are not known: {error}\n"));
+            None
+        }
+    }
+}
+
+fn now() -> i64 {
+    i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The last login, the last refusal, and what wrong passwords have led to.
+fn summary(logins: &Logins, locks: &Locks) -> Facts {
+    let zone = Zone::local();
+    let at = |visit: &Option<Visit>| time(&zone, visit.as_ref().map(|visit| visit.at));
+    let from = |visit: &Option<Visit>| visit.as_ref().map(|visit| visit.place.as_str()).into();
+    vec![
+        ("last login", at(&logins.good)),
+        ("last login from", from(&logins.good)),
+        ("last refusal", at(&logins.bad)),
+        ("last refusal from", from(&logins.bad)),
+        ("wrong passwords", logins.failures.into()),
+        ("locked out until", time(&zone, locks.user)),
+    ]
+}
+
+/// The same of each address range.
+fn ranges(logins: &Logins, locks: &Locks) -> Vec<(String, Facts)> {
+    let zone = Zone::local();
+    let range = |range: &Range| {
+        let until = locks.ranges.iter().find(|(network, _)| *network == range.network);
+        let wrong = Some(range.count.last).filter(|last| *last > 0);
+        let facts = vec![
+            ("network", range.network.as_str().into()),
+            ("last login", time(&zone, range.good)),
+            ("last wrong password", time(&zone, wrong)),
+            ("wrong passwords", range.count.failures.into()),
+            ("locked out until", time(&zone, until.map(|(_, until)| *until))),
+        ];
+        (format!("from {}", range.network), facts)
+    };
+    logins.ranges.iter().map(range).collect()
+}
+
 /// What there is to say, in this order.
 type Facts = Vec<(&'static str, Value)>;
 
@@ -58,6 +115,10 @@ fn facts(user: &str, shown: &Shown) -> Facts {
     let mut fact = |what, value| facts.push((what, value));
     fact("user", user.into());
     fact("locked", shown.locked.into());
+    fact("retired", shown.retired.into());
+    fact("hours", shown.limits.hours.as_deref().into());
+    fact("networks", shown.limits.networks.as_deref().into());
+    fact("login delay", shown.limits.login_delay.into());
     fact("virtual", shown.owner.is_some().into());
     if let Some(owner) = &shown.owner {
         fact("uid", owner.ids.map(|(uid, _)| uid).into());

@@ -1,7 +1,7 @@
 //! SCRAM (RFC 5802) for the users of the secrets database. Everything is the same for a name that nobody has: a salt that stays, the
 //! time that a check takes, and the answer.
 
-use super::{Answer, No, yes};
+use super::{Answer, No, locked, yes};
 use crate::error::Result;
 use crate::protocol::sasl::scram::{Claim, ITERATIONS};
 use crate::secrets::{Places, SecretType, Store, Use};
@@ -33,12 +33,12 @@ pub(super) fn check(
     Ok(match (user, signature) {
         (None, _) => Answer::No(No::UnknownUser, false),
         (Some(user), _) if user.apop.is_none() => Answer::No(No::SecretMissing, false),
-        (Some(user), _) if user.locked => Answer::No(No::Locked, false),
+        (Some(user), _) if user.locked => Answer::No(locked(&user), false),
         (Some(_), None) => Answer::No(No::WrongProof, false),
-        (Some(user), Some(signature)) => match yes(sent, user.owner) {
-            Answer::Yes { name, owner, .. } => {
+        (Some(user), Some(signature)) => match yes(sent, user.owner, user.limits) {
+            Answer::Yes { name, owner, limits, .. } => {
                 *used = Some(Use { user: sent.to_owned(), kind: SecretType::Apop, label: String::new() });
-                Answer::Yes { name, owner, signature: Some(signature) }
+                Answer::Yes { name, owner, signature: Some(signature), limits }
             }
             other => other,
         },

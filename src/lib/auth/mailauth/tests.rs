@@ -60,7 +60,7 @@ fn secret(text: &str) -> Secret {
 }
 
 fn yes(name: &str) -> Answer {
-    Answer::Yes { name: name.to_owned(), owner: None, signature: None }
+    Answer::Yes { name: name.to_owned(), owner: None, signature: None, limits: LimitsText::default() }
 }
 
 /// RFC 1939, section 7: the example of APOP.
@@ -116,7 +116,7 @@ fn who_has_an_apop_entry_cannot_use_pass() {
         Answer::No(No::ApopOnly, false),
         "another spelling of the name"
     );
-    assert_eq!(site.pass(&["ann"], SECRET), Answer::Unknown);
+    assert_eq!(site.pass(&["ann"], SECRET), nothing());
     site.add_password(
         "mrose",
         "phone",
@@ -148,7 +148,7 @@ fn without_its_key_apop_is_unavailable_and_pass_is_not() {
         let error = decide(&site.places, &[name.to_owned()], proof).unwrap_err();
         assert!(error.reply().starts_with("[SYS/PERM]"), "alike for {name}: {error}");
     }
-    assert_eq!(site.pass(&["ann"], "x"), Answer::Unknown);
+    assert_eq!(site.pass(&["ann"], "x"), nothing());
     assert_eq!(site.pass(&["mrose"], SECRET), Answer::No(No::ApopOnly, false));
 }
 
@@ -236,9 +236,9 @@ fn a_name_is_not_of_both_sorts() {
 fn answers_are_read_as_they_were_written() {
     let own = Own { ids: Some((1, 2)), home: Some("/h".into()), maildrop: None };
     for answer in [
-        Answer::Unknown,
+        nothing(),
         Answer::No(No::ApopOnly, true),
-        Answer::Yes { name: "v".into(), owner: Some(own), signature: None },
+        Answer::Yes { name: "v".into(), owner: Some(own), signature: None, limits: LimitsText::default() },
         Answer::Trouble { temporary: true, what: "x".into() },
     ] {
         let bytes = serde_json::to_vec(&answer).unwrap();

@@ -31,7 +31,14 @@ impl Machine {
 
     fn account(&self, name: &str, uid: u32) -> Account {
         // Without root everything is the one user's; the ids below are those of the accounts as they would be.
-        Account { name: name.to_owned(), uid, gid: uid, home: self.root.path().join(name), maildrop: None }
+        Account {
+            name: name.to_owned(),
+            uid,
+            gid: uid,
+            home: self.root.path().join(name),
+            maildrop: None,
+            limits: Default::default(),
+        }
     }
 
     fn take(&self, name: &str, uid: u32) -> Result<File> {

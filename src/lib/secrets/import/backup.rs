@@ -3,7 +3,7 @@
 use super::{Found, Kept, Record, lines};
 use crate::secret::Secret;
 use crate::secrets::export::{EntryLine, FORMAT, Line, UserLine, VERSION, Virtual};
-use crate::secrets::{Owner, SecretType};
+use crate::secrets::{Limited, Owner, SecretType};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::HashMap;
@@ -53,13 +53,19 @@ pub(super) fn is_like(line: &[u8]) -> bool {
 }
 
 fn one_user(place: usize, user: UserLine, users: &mut HashMap<String, Option<Owner>>, found: &mut Found) {
-    let UserLine { name, locked, is_virtual } = user;
+    let UserLine { name, locked, retired, limits, is_virtual } = user;
     let owner = match is_virtual.map(owner).transpose() {
         Ok(owner) => owner,
         Err(why) => return found.fault(place, name.as_bytes(), why),
     };
-    if locked {
+    if let Err(why) = limits.parse() {
+        return found.fault(place, name.as_bytes(), format!("the limits are none: {why}"));
+    }
+    if locked || retired {
         found.locked.push((place, name.clone()));
+    }
+    if retired || !limits.is_none() {
+        found.limited.push(Limited { place, user: name.clone(), limits, retired });
     }
     if users.insert(name.clone(), owner).is_some() {
         found.fault(place, name.as_bytes(), "the user stands there twice");

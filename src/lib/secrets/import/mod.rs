@@ -14,7 +14,7 @@ mod solid;
 mod tests;
 mod text;
 
-use super::{Owner, SecretType};
+use super::{Limited, Owner, SecretType};
 use crate::secret::Secret;
 use std::fmt;
 
@@ -124,6 +124,8 @@ pub(crate) struct Found {
     pub(crate) faults: Vec<Note>,
     /// Users of a backup who are locked, and where they stand.
     pub(crate) locked: Vec<(usize, String)>,
+    /// Users of a backup who are limited or retired.
+    pub(crate) limited: Vec<Limited>,
     /// The id of the key that sealed the secrets of a backup, in hexadecimal digits.
     pub(crate) key_id: Option<String>,
 }

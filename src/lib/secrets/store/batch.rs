@@ -1,10 +1,11 @@
 //! Several new entries in one transaction: all or none.
 
 use super::change::{Cells, NewEntry, cells, changed_meanwhile, is_current, user_row};
+use super::limit::restore;
 use super::{RACES, Store, fault};
 use crate::error::Result;
 use crate::secrets::seal::Key;
-use crate::secrets::{Places, SecretType};
+use crate::secrets::{Limited, Places, SecretType};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 /// What became of a batch of entries.
@@ -20,8 +21,8 @@ pub(crate) enum Batch {
 }
 
 impl Store {
-    /// Adds all entries or none, and locks users. With `replace` an entry that is there gets the new secret, else it refuses the
-    /// batch. A user to lock who has no entry then must be one of the system's.
+    /// Adds all entries or none, locks users, and limits others. With `replace` an entry that is there gets the new secret, else it refuses the
+    /// batch. A user to lock or limit who has no entry then must be one of the system's.
     ///
     /// # Errors
     /// The key cannot be used, or the system's.
@@ -30,11 +31,12 @@ impl Store {
         places: &Places,
         entries: &[NewEntry<'_>],
         locked: &[&str],
+        limited: &[Limited],
         replace: bool,
     ) -> Result<Batch> {
         for _ in 0..RACES {
             let key = self.key(places)?;
-            if let Some(batch) = self.put_all(&key, entries, locked, replace)? {
+            if let Some(batch) = self.put_all(&key, entries, locked, limited, replace)? {
                 return Ok(batch);
             }
         }
@@ -47,6 +49,7 @@ impl Store {
         key: &Key,
         entries: &[NewEntry<'_>],
         locked: &[&str],
+        limited: &[Limited],
         replace: bool,
     ) -> Result<Option<Batch>> {
         let rows: Vec<Cells> = entries.iter().map(|entry| cells(key, entry)).collect::<Result<_>>()?;
@@ -72,6 +75,7 @@ impl Store {
                     [name],
                 )?;
             }
+            restore(transaction, limited)?;
             let apop = entries.iter().any(|entry| entry.kind == SecretType::Apop);
             Ok(Some(Batch::Done { first: apop && mechanisms.is_empty() }))
         })

@@ -151,7 +151,7 @@ impl Store {
         })
     }
 
-    /// Removes all entries of a user, or those of one type or label; how many. A user without entries is forgotten, unless locked.
+    /// Removes all entries of a user, or those of one type or label; how many. A user without entries is forgotten, unless locked or limited.
     ///
     /// # Errors
     /// The system's.
@@ -186,12 +186,12 @@ impl Store {
         })
     }
 
-    /// Unlocks users, all or none. The first name that the database does not know, if any.
+    /// Unlocks users, all or none. The first name that neither the database knows nor `others`, if any.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn unlock<'a>(&mut self, names: &'a [String]) -> Result<Option<&'a str>> {
-        self.set_locked(names, false, |_, _| Ok(0))
+    pub(crate) fn unlock<'a>(&mut self, names: &'a [String], others: &[String]) -> Result<Option<&'a str>> {
+        self.set_locked(names, false, |_, name| Ok(usize::from(others.iter().any(|known| known == name))))
     }
 
     /// `missing` is what is done for a name without a row; it answers how many rows there are then.
@@ -205,8 +205,10 @@ impl Store {
             // Rolled back as a whole when one name is unknown.
             transaction.execute_batch("SAVEPOINT names")?;
             for name in names {
-                let found = transaction
-                    .execute("UPDATE user SET locked = ?2 WHERE name = ?1", params![name, locked])?;
+                let found = transaction.execute(
+                    "UPDATE user SET locked = ?2, retired = retired AND ?2 WHERE name = ?1",
+                    params![name, locked],
+                )?;
                 if found == 0 && missing(transaction, name)? == 0 {
                     transaction.execute_batch("ROLLBACK TO names; RELEASE names")?;
                     return Ok(Some(name.as_str()));
@@ -243,10 +245,11 @@ pub(super) fn is_current(transaction: &Transaction<'_>, key_id: &KeyId) -> rusql
     Ok(current == *key_id)
 }
 
-/// Forgets users without entries, but for those who are locked.
-fn forget_users(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
+/// Forgets users without entries, but for those who are locked or limited.
+pub(super) fn forget_users(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
     transaction.execute(
-        "DELETE FROM user WHERE NOT locked AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.user = user.id)",
+        "DELETE FROM user WHERE NOT locked AND hours IS NULL AND networks IS NULL AND login_delay IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.user = user.id)",
         [],
     )
 }

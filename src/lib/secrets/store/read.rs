@@ -6,7 +6,7 @@ use crate::protocol::sasl::scram::{ITERATIONS, Verifier};
 use crate::secret::Secret;
 use crate::secrets::scram;
 use crate::secrets::seal::{Key, KeyId, SALTS};
-use crate::secrets::{Places, SecretType, TOLD};
+use crate::secrets::{LimitsText, Places, SecretType, TOLD};
 use rusqlite::{OptionalExtension, Row};
 use std::path::PathBuf;
 
@@ -35,6 +35,10 @@ pub(crate) struct Password {
 pub(crate) struct User {
     /// Whether no entry may be used.
     pub(crate) locked: bool,
+    /// Whether that is for good.
+    pub(crate) retired: bool,
+    /// What limits the user.
+    pub(crate) limits: LimitsText,
     /// Set for a user who is no system user.
     pub(crate) owner: Option<Owner>,
     /// The sealed APOP secret.
@@ -65,10 +69,14 @@ pub(crate) struct Listed {
 }
 
 /// Everything about a user that may be shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shown {
     /// Whether no entry may be used.
     pub(crate) locked: bool,
+    /// Whether that is for good.
+    pub(crate) retired: bool,
+    /// What limits the user.
+    pub(crate) limits: LimitsText,
     /// Set for a user who is no system user.
     pub(crate) owner: Option<Owner>,
     /// The entries, by type and label.
@@ -102,10 +110,19 @@ pub(in crate::secrets) struct Stored {
     pub(in crate::secrets) changed: i64,
 }
 
+/// A user's row.
+pub(in crate::secrets) struct Known {
+    pub(in crate::secrets) name: String,
+    pub(in crate::secrets) locked: bool,
+    pub(in crate::secrets) retired: bool,
+    pub(in crate::secrets) limits: LimitsText,
+    pub(in crate::secrets) owner: Option<Owner>,
+}
+
 /// Everything that a backup has.
 pub(in crate::secrets) struct Content {
     pub(in crate::secrets) key_id: KeyId,
-    pub(in crate::secrets) users: Vec<(String, bool, Option<Owner>)>,
+    pub(in crate::secrets) users: Vec<Known>,
     pub(in crate::secrets) entries: Vec<Stored>,
 }
 
@@ -136,13 +153,15 @@ impl Store {
     fn read_user(&self, name: &str) -> rusqlite::Result<(Option<User>, KeyId)> {
         let transaction = self.connection.unchecked_transaction()?;
         let key_id = transaction.query_row("SELECT key_id FROM meta", [], |row| row.get(0))?;
-        let found = transaction.query_row(
-            "SELECT locked, virtual, uid, gid, home, maildrop, id FROM user WHERE name = ?1",
-            [name],
-            |row| Ok((row.get::<_, i64>(6)?, row.get(0)?, owner(row, 1)?)),
-        );
-        let Some((id, locked, owner)) = found.optional()? else { return Ok((None, key_id)) };
-        let mut user = User { locked, owner, apop: None, scram: None, imap: None, passwords: Vec::new() };
+        let found =
+            transaction.query_row(&format!("SELECT {KNOWN}, id FROM user WHERE name = ?1"), [name], |row| {
+                Ok((row.get::<_, i64>(11)?, known(row)?))
+            });
+        let Some((id, Known { locked, retired, limits, owner, .. })) = found.optional()? else {
+            return Ok((None, key_id));
+        };
+        let (apop, scram, imap, passwords) = (None, None, None, Vec::new());
+        let mut user = User { locked, retired, limits, owner, apop, scram, imap, passwords };
         let mut entries = transaction
             .prepare("SELECT type, sealed, verifier, scram, label FROM entry WHERE user = ?1 ORDER BY id")?;
         let mut rows = entries.query([id])?;
@@ -210,7 +229,7 @@ impl Store {
         Ok(*scram::keyed(&salts, name.as_bytes()))
     }
 
-    /// All entries, or those of one type, by name, type and label. Without a type also users who are locked and have no entry.
+    /// All entries, or those of one type, by name, type and label. Without a type also users who are locked or limited and have no entry.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -244,9 +263,11 @@ impl Store {
     pub(crate) fn show(&self, name: &str) -> Result<Option<Shown>> {
         let mut content = self.content()?;
         content.entries.retain(|entry| entry.user == name);
-        let found = content.users.into_iter().find(|(user, ..)| user == name);
-        Ok(found.map(|(_, locked, owner)| Shown {
+        let found = content.users.into_iter().find(|user| user.name == name);
+        Ok(found.map(|Known { locked, retired, limits, owner, .. }| Shown {
             locked,
+            retired,
+            limits,
             owner,
             entries: content
                 .entries
@@ -270,11 +291,8 @@ impl Store {
         let read = || {
             let transaction = self.connection.unchecked_transaction()?;
             let key_id = transaction.query_row("SELECT key_id FROM meta", [], |row| row.get(0))?;
-            let mut users = transaction
-                .prepare("SELECT name, locked, virtual, uid, gid, home, maildrop FROM user ORDER BY name")?;
-            let users = users
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?, owner(row, 2)?)))?
-                .collect::<rusqlite::Result<_>>()?;
+            let mut users = transaction.prepare(&format!("SELECT {KNOWN} FROM user ORDER BY name"))?;
+            let users = users.query_map([], known)?.collect::<rusqlite::Result<_>>()?;
             let mut entries = transaction.prepare(
                 "SELECT user.name, type, label, sealed, verifier, scram, made, changed \
                  FROM entry JOIN user ON user.id = entry.user ORDER BY user.name, type, label",
@@ -296,6 +314,19 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
         scram: row.get(5)?,
         made: row.get(6)?,
         changed: row.get(7)?,
+    })
+}
+
+/// The columns that [`known`] reads.
+const KNOWN: &str = "name, locked, virtual, uid, gid, home, maildrop, retired, hours, networks, login_delay";
+
+fn known(row: &Row<'_>) -> rusqlite::Result<Known> {
+    Ok(Known {
+        name: row.get(0)?,
+        locked: row.get(1)?,
+        owner: owner(row, 2)?,
+        retired: row.get(7)?,
+        limits: LimitsText { hours: row.get(8)?, networks: row.get(9)?, login_delay: row.get(10)? },
     })
 }
 

@@ -3,17 +3,22 @@
 use super::*;
 use crate::protocol::sasl::scram::Verifier;
 
-/// Migration 2: a database of version 1 is brought forward when it is opened, and nothing of it is lost.
+/// What makes a database one of version 1.
+const BACK: &str = "ALTER TABLE meta DROP COLUMN salts; ALTER TABLE user DROP COLUMN retired; \
+                    ALTER TABLE user DROP COLUMN hours; ALTER TABLE user DROP COLUMN networks; \
+                    ALTER TABLE user DROP COLUMN login_delay; PRAGMA user_version = 1;";
+
+/// Migrations 2 and 3: a database of version 1 is brought forward when it is opened, and nothing of it is lost.
 #[test]
 fn an_older_database_is_migrated() {
     let site = Site::new();
     site.add("ann", "secret of ann").unwrap();
-    site.sql("ALTER TABLE meta DROP COLUMN salts; PRAGMA user_version = 1; UPDATE entry SET scram = NULL");
+    site.sql(&format!("{BACK} UPDATE entry SET scram = NULL"));
     assert_eq!(site.apop("ann").unwrap().expose(), b"secret of ann");
     let database = rusqlite::Connection::open(&site.places.database).unwrap();
     let salts: i64 = database.query_row("SELECT length(salts) FROM meta", [], |row| row.get(0)).unwrap();
     assert_eq!(salts, 32);
-    site.sql("ALTER TABLE meta DROP COLUMN salts; PRAGMA user_version = 1");
+    site.sql(BACK);
     create(&site.places, true).unwrap();
     assert!(site.open().list(None).unwrap().is_empty(), "init --clear brings it forward too");
     site.add("ann", "secret of ann").unwrap();

@@ -67,7 +67,8 @@ fn scram_takes_the_apop_secret() {
     let (salt, iterations) = site.salt("mrose");
     let signature = Verifier::of_password(SECRET.as_bytes(), &salt, iterations).check(&claim);
     assert!(signature.is_some());
-    let right = Answer::Yes { name: "mrose".to_owned(), owner: None, signature };
+    let right =
+        Answer::Yes { name: "mrose".to_owned(), owner: None, signature, limits: LimitsText::default() };
     assert_eq!(site.scram("mrose", SECRET), right);
     assert_eq!(site.scram("mrose", "tanstaag"), Answer::No(No::WrongProof, false));
     assert_eq!(site.scram("nobody", SECRET), Answer::No(No::UnknownUser, false));
