@@ -1,5 +1,7 @@
 //! The written log (design, section 6).
 
+mod fail2ban;
+
 use super::*;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
