@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "sys",
         ],
     ),
-    ("fuzzing", &["maildrop", "protocol", "sys"]),
+    ("fuzzing", &["process", "maildrop", "secrets", "protocol", "sys"]),
     ("cli", &["ui", "config", "error"]),
     ("ui", &["error", "secret"]),
     (

@@ -1,6 +1,10 @@
 //! Entry points for the fuzz targets (`fuzz/`), the benchmarks, and the test that replays the corpora: whatever the octets are, nothing panics,
 //! and what was promised of the outcome holds. Not part of the library's interface.
 
+mod wire;
+
+pub use wire::{header, import, message, proxy, sasl, xmit};
+
 use crate::maildrop::index::{self, Index, Layout, Record};
 use crate::maildrop::mbox::scan::scan;
 use crate::maildrop::uidl::twins::Twins;
@@ -12,8 +16,18 @@ use std::os::unix::fs::FileExt;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: &[Target] =
-    &[("scanner", scanner), ("index", index), ("uidl", uidl), ("command", command)];
+pub const TARGETS: &[Target] = &[
+    ("scanner", scanner),
+    ("index", index),
+    ("uidl", uidl),
+    ("command", command),
+    ("sasl", sasl),
+    ("proxy", proxy),
+    ("message", message),
+    ("xmit", xmit),
+    ("header", header),
+    ("import", import),
+];
 
 /// The scanner of mbox files: however the octets come, it finds the same messages, in order and inside the file.
 pub fn scanner(octets: &[u8]) {

@@ -177,6 +177,24 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Reads octets as every kind of message, and those that are one again as they are written then; for the fuzz target.
+pub(crate) fn any_message(octets: &[u8]) {
+    fn both_ways<M: Message>(octets: &[u8]) {
+        if let Ok(message) = M::from_bytes(octets) {
+            let written = message.to_bytes();
+            let again = M::from_bytes(&written).map(|message| message.to_bytes());
+            assert_eq!(again, Ok(written), "a message survives the wire");
+        }
+    }
+    both_ways::<super::notice::Notice>(octets);
+    both_ways::<Attempt>(octets);
+    both_ways::<Answer>(octets);
+    both_ways::<Order>(octets);
+    both_ways::<super::sendmail::Sent>(octets);
+    both_ways::<super::spool::Request>(octets);
+    both_ways::<super::spool::Response>(octets);
+}
+
 /// How a client proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mechanism {

@@ -10,7 +10,7 @@ pub(crate) mod inetd;
 mod intake;
 pub(crate) mod live;
 pub(crate) mod login;
-mod message;
+pub(crate) mod message;
 mod monitor;
 mod notice;
 pub(crate) mod overhaul;

@@ -55,7 +55,7 @@ const LARGEST: usize = 16 * 1024;
 
 /// Session to helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Request {
+pub(super) enum Request {
     Lock(Purpose),
     Temporary,
     Replace(u64),
@@ -64,7 +64,7 @@ enum Request {
 
 /// Helper to session.
 #[derive(Debug)]
-enum Response {
+pub(super) enum Response {
     Done,
     /// The locked mailbox comes with it, or there is none.
     Locked(Vec<String>),
