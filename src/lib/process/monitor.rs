@@ -18,7 +18,7 @@ use crate::auth::{self, Announced};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Event, Log, Report, SessionId};
-use crate::sys::process::{ChildId, fork};
+use crate::sys::process::{self, ChildId, fork};
 use crate::sys::queue::Queue;
 use crate::sys::signals::{self, Signals};
 use crate::sys::socket::{self, Peer};
@@ -461,8 +461,10 @@ impl Monitor {
     }
 }
 
-/// The first thing in a child: what it does not need is closed, signals are as in a fresh process.
+/// The first thing in a child: what it does not need is closed, signals are as in a fresh process. Before it learns a secret it is made
+/// sure that no core file can hold one, whatever the service manager allows.
 pub(super) fn become_child(kept: &[RawFd]) {
+    process::forbid_core();
     descriptors::close_all_but(kept);
     signals::restore();
 }

@@ -132,6 +132,12 @@ impl Limits {
     }
 }
 
+/// No core file of this process and its children, for good.
+pub(crate) fn forbid_core() {
+    // A limit can be lowered whoever one is.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+}
+
 /// Lets this process have as many descriptors as the system's hard limit allows. Best effort.
 pub(crate) fn raise_descriptor_limit() {
     if let Ok((_, hard)) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE) {
