@@ -234,3 +234,177 @@ fn a_state_that_cannot_be_used_fails_closed() {
         site.lets_in("ann");
     });
 }
+
+/// Limits of the secrets database hold for users of the system without an entry too, and at every level of security.
+#[test]
+fn hours_and_networks_limit_right_passwords() {
+    isolated(|| {
+        let site = Site::with(World::setup(), "");
+        site.lets_in("ann");
+        site.run("limit ann --networks 192.0.2.0/24").well();
+        site.refuses("ann", "network");
+        site.run("limit ann --networks 192.0.2.0/24,127.0.0.0/8").well();
+        site.lets_in("ann");
+        let now = |day: i64| {
+            let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+            // Day 0 was a Thursday.
+            days[usize::try_from((i64::try_from(today()).unwrap() + 3 + day).rem_euclid(7)).unwrap()]
+        };
+        site.run(&format!("limit ann --hours '{}'", now(3))).well();
+        site.refuses("ann", "outside-hours");
+        let shown = site.shown("ann");
+        assert_eq!(shown["networks"], "192.0.2.0/24,127.0.0.0/8", "what is not named stays");
+        assert_eq!(shown["hours"], format!("{} 00:00-24:00", now(3)));
+        site.run(&format!("limit ann --hours '{}-{} 00:00-24:00'", now(-1), now(1))).well();
+        site.lets_in("ann");
+        assert_eq!(site.run("list").well(), "ann\t-\t\tno\tno\t-\n", "limited, without an entry");
+        site.run("limit ann --hours any --networks any").well();
+        assert_eq!(site.run("list").well(), "");
+        site.run("limit stranger --hours any")
+            .refused(67, "neither the system nor the database has a user stranger");
+        site.run_with("add --virtual v --type POP --stdin", PASSWORD).well();
+        site.run("limit v --networks 192.0.2.1").well();
+        site.refuses("v", "network");
+    });
+}
+
+/// A limit that cannot be read lets nobody in.
+#[test]
+fn damaged_limits_fail_closed() {
+    isolated(|| {
+        let site = Site::with(World::setup(), "");
+        site.run("limit ann --hours mon").well();
+        let database = rusqlite::Connection::open("/run/lib/poptools/auth/mailauth.db").unwrap();
+        database.execute("UPDATE user SET hours = 'whenever'", []).unwrap();
+        drop(database);
+        let reply = site.pass("ann", PASSWORD);
+        assert!(reply.starts_with("-ERR [SYS/PERM]"), "{reply}");
+        site.0.log_line(&["error:", "the limits of ann are damaged", "mailauth limit ann"]);
+        let said = site.run("check");
+        assert!(said.status == 1 && said.out.contains("the limits are damaged"), "{said:?}");
+        site.run("limit ann --hours any").well();
+        site.lets_in("ann");
+    });
+}
+
+/// mailauth(8): a lock for good, which unlock alone does not undo.
+#[test]
+fn retired_users_stay_locked() {
+    isolated(|| {
+        let site = Site::with(World::setup(), "");
+        site.run("lock --retire ann").well();
+        site.refuses("ann", "retired");
+        site.run("unlock ann").refused(1, "ann is retired");
+        assert_eq!(site.shown("ann")["retired"], true);
+        site.run("lock ann").well();
+        site.refuses("ann", "retired");
+        site.run("unlock --retired ann").well();
+        site.lets_in("ann");
+    });
+}
+
+/// Limits and who is retired are in backups, and come back with them.
+#[test]
+fn backups_have_limits() {
+    isolated(|| {
+        let site = Site::with(World::setup(), "");
+        site.run("limit ann --hours 'mon 08:00-09:00' --login-delay 60").well();
+        site.run("lock --retire bob").well();
+        let file = site.0.directory().join("backup");
+        site.run(&format!("export {}", file.display())).well();
+        site.run("init --clear").well();
+        site.run(&format!("import {}", file.display())).well();
+        let shown = site.shown("ann");
+        assert_eq!(
+            (shown["hours"].as_str(), shown["login_delay"].as_u64()),
+            (Some("mon 08:00-09:00"), Some(60))
+        );
+        assert_eq!(
+            (site.shown("bob")["retired"].as_bool(), site.shown("bob")["locked"].as_bool()),
+            (Some(true), Some(true))
+        );
+    });
+}
+
+/// Names that nobody has are counted nowhere by name.
+#[test]
+fn unknown_names_are_not_kept() {
+    isolated(|| {
+        let site = Site::enhanced();
+        for number in 0..7 {
+            let user = format!("stranger{number}");
+            assert_eq!(site.pass(&user, "x"), refusal(&user));
+            site.says(&user, "unknown-user");
+        }
+        let octets = fs::read(STATE).unwrap();
+        assert!(!octets.windows(8).any(|part| part == b"stranger"));
+        assert_eq!(site.number("SELECT failures FROM address"), 7, "their range is counted");
+    });
+}
+
+/// Refusals to one range come later and later, for right names and others alike; a right password comes at once.
+#[test]
+fn refusals_to_a_range_are_delayed() {
+    isolated(|| {
+        let site = Site::with(
+            World::setup(),
+            "security = \"enhanced\"\n[lockout]\ndelay_after = 2\nmax_delay = 3\n",
+        );
+        let took = |user: &str, password: &str| {
+            let before = std::time::Instant::now();
+            site.pass(user, password);
+            before.elapsed().as_secs()
+        };
+        assert_eq!((took("ann", "x"), took("nobody", "x")), (0, 0));
+        assert_eq!(took("nobody", "x"), 1);
+        assert!(took("ann", "x") >= 2);
+        assert_eq!(took("ann", PASSWORD), 0);
+    });
+}
+
+/// RFC 2449, sections 6.5 and 8.1.1.
+#[test]
+fn login_delay_is_announced_and_enforced() {
+    isolated(|| {
+        let site = Site::with(World::setup(), "[limits]\nlogin_delay = 300\n");
+        let capability = |client: &mut common::Client| {
+            client
+                .listing("CAPA")
+                .into_iter()
+                .find(|line| line.starts_with("LOGIN-DELAY"))
+                .unwrap_or_default()
+        };
+        let mut client = site.0.connect();
+        assert_eq!(capability(&mut client), "LOGIN-DELAY 300");
+        client.log_in("ann");
+        assert_eq!(capability(&mut client), "LOGIN-DELAY 300");
+        client.quit();
+        client.server_ends();
+        assert_eq!(
+            site.pass("ann", PASSWORD),
+            "-ERR [LOGIN-DELAY] You logged in a moment ago, try again later"
+        );
+        site.0.log_line(&["error:", "user=ann", "text=ann logged in a moment ago and may again in"]);
+        assert_eq!(site.pass("ann", "wrong"), refusal("ann"), "a wrong password learns nothing");
+        site.lets_in("bob");
+        site.run("limit ann --login-delay 0").well();
+        let mut client = site.0.connect();
+        assert_eq!(capability(&mut client), "LOGIN-DELAY 300 USER", "the longest that a user may have");
+        client.log_in("ann");
+        assert_eq!(capability(&mut client), "LOGIN-DELAY 0");
+        client.quit();
+        client.server_ends();
+        site.run("limit bob --login-delay 900").well();
+        assert_eq!(capability(&mut site.0.connect()), "LOGIN-DELAY 900 USER");
+        site.run("limit ann --login-delay default").well();
+        assert!(site.pass("ann", PASSWORD).starts_with("-ERR [LOGIN-DELAY]"));
+        // As if the last login had been long ago.
+        for entry in fs::read_dir("/run/poptools/session").unwrap() {
+            let path = entry.unwrap().path();
+            let line = fs::read_to_string(&path).unwrap();
+            let (rest, _) = line.trim_end().rsplit_once(' ').unwrap();
+            fs::write(&path, format!("{rest} 1000\n")).unwrap();
+        }
+        site.lets_in("ann");
+    });
+}

@@ -180,7 +180,7 @@ fn damage_is_said_once_with_what_to_type() {
     std::os::unix::fs::chown(&state, own.run_as, own.run_as).unwrap();
     fs::write(&state, "garbage\n".repeat(2000)).unwrap();
     let said = own.run("check", "");
-    let words = format!("state.db is no SQLite database; rm {}: only the times", state.display());
+    let words = format!("state.db is no SQLite database; rm {}: counters of wrong", state.display());
     assert!(said.out.contains(&words) && !said.out.contains("--clear"), "{said:?}");
     fs::remove_file(&state).unwrap();
     let mut octets = fs::read(&database).unwrap();

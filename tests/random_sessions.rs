@@ -209,6 +209,7 @@ fn setup(dice: &mut Dice) -> authorization::Setup {
         challenge: Some("1@mx".to_owned()),
         plaintext_allowed: dice.roll(4) > 0,
         xlst: true,
+        login_delay: None,
         xmit: true,
         mechanisms: Mechanism::ALL.into_iter().fold(Mechanisms::NONE, Mechanisms::with),
         stls: dice.roll(2) == 0,
@@ -228,6 +229,7 @@ fn transact(dice: &mut Dice, before: &Authorization) {
         offer: Offer {
             plaintext_allowed: terms.plaintext_allowed,
             xlst: true,
+            login_delay: None,
             xmit: true,
             shy: false,
             mechanisms: terms.mechanisms,

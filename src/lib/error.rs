@@ -12,6 +12,8 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 pub(crate) enum Kind {
     /// Another session holds the maildrop: `[IN-USE]` (RFC 2449, section 8.1.2).
     InUse,
+    /// The user logged in a moment ago: `[LOGIN-DELAY]` (RFC 2449, section 8.1.1).
+    LoginDelay,
     /// It may work later: `[SYS/TEMP]` (RFC 3206).
     Temporary,
     /// Somebody has to mend it: `[SYS/PERM]` (RFC 3206).
@@ -37,6 +39,7 @@ impl Error {
     pub(crate) fn new(kind: Kind, what: impl Into<String>) -> Self {
         let told = match kind {
             Kind::InUse => "maildrop is in use by another session",
+            Kind::LoginDelay => "You logged in a moment ago, try again later",
             Kind::Temporary => "the maildrop is not available now, try again later",
             Kind::Permanent | Kind::Usage | Kind::Config => {
                 "the maildrop is not available, please tell the administrator"
@@ -94,6 +97,7 @@ impl Error {
     pub(crate) fn reply(&self) -> String {
         let code = match self.kind {
             Kind::InUse => "[IN-USE]",
+            Kind::LoginDelay => "[LOGIN-DELAY]",
             Kind::Temporary => "[SYS/TEMP]",
             Kind::Permanent | Kind::Usage | Kind::Config => "[SYS/PERM]",
         };
@@ -103,7 +107,7 @@ impl Error {
     /// The exit status of a program that ends with this error (`sysexits.h`).
     pub(crate) const fn exit_status(&self) -> u8 {
         match self.kind {
-            Kind::InUse | Kind::Temporary => 75,
+            Kind::InUse | Kind::LoginDelay | Kind::Temporary => 75,
             Kind::Permanent => 74,
             Kind::Usage => 64,
             Kind::Config => 78,

@@ -48,6 +48,7 @@ impl Machines {
             stls: false,
             plaintext_over_tls: true,
             tls: None,
+            login_delay: None,
             seed: [7; 32],
         };
         Self { maildrop: identify(&fixture.messages), setup }
@@ -192,7 +193,7 @@ impl Connection<'_> {
             host: HOST.to_owned(),
             count: u32::try_from(messages.len()).unwrap(),
             octets: messages.iter().map(|message| octets(&message.stored)).sum(),
-            offer: Offer { plaintext_allowed, xlst, xmit, shy, mechanisms, stls: false },
+            offer: Offer { plaintext_allowed, xlst, xmit, shy, mechanisms, stls: false, login_delay: None },
             language,
         });
         self.say(&machine.welcome(), language);

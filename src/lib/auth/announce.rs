@@ -14,6 +14,8 @@ pub(crate) struct Announced {
     pub(crate) apop: bool,
     /// Those of AUTH.
     pub(crate) mechanisms: Mechanisms,
+    /// The longest time between two logins, in seconds, that is set for some user; `None`: it is the same for all.
+    pub(crate) login_delay: Option<u32>,
 }
 
 /// What to announce now: by `auth.announce`, or what some entry of the secrets database can use (design, section 3). It reads a
@@ -22,6 +24,8 @@ pub(crate) fn announced(config: &Config) -> Announced {
     if !config.auth.sources.contains(&Source::Mailauth) {
         return Announced::default();
     }
+    let words = secrets::announced(&config.auth.secrets);
+    let login_delay = words.iter().find_map(|word| word.strip_prefix("LOGIN-DELAY ")?.parse().ok());
     match &config.auth.announce {
         Announce::List(listed) => Announced {
             apop: listed.contains(&Mechanism::Apop),
@@ -31,9 +35,9 @@ pub(crate) fn announced(config: &Config) -> Announced {
                 Mechanism::ScramSha256 => all.with(sasl::Mechanism::ScramSha256),
                 Mechanism::ScramSha256Plus => all.with(sasl::Mechanism::ScramSha256Plus),
             }),
+            login_delay,
         },
         Announce::Auto => {
-            let words = secrets::announced(&config.auth.secrets);
             let has = |word: &str| words.iter().any(|known| known == word);
             // An APOP entry's secret serves all of them.
             let (apop, scram) = (has("APOP"), has("APOP") || has("SCRAM-SHA-256"));
@@ -41,7 +45,7 @@ pub(crate) fn announced(config: &Config) -> Announced {
                 .with_if(apop || has("CRAM-MD5"), sasl::Mechanism::CramMd5)
                 .with_if(scram, sasl::Mechanism::ScramSha256)
                 .with_if(scram, sasl::Mechanism::ScramSha256Plus);
-            Announced { apop, mechanisms }
+            Announced { apop, mechanisms, login_delay }
         }
     }
 }

@@ -59,6 +59,11 @@ impl Account {
     pub(crate) fn mailbox(&self, config: &Config) -> PathBuf {
         self.maildrop.clone().unwrap_or_else(|| config.maildrop.path.expand(&self.name, &self.home))
     }
+
+    /// The time from a login to the next one.
+    pub(crate) fn login_delay(&self, config: &Config) -> Duration {
+        self.limits.login_delay.unwrap_or(config.limits.login_delay)
+    }
 }
 
 /// What verification found.

@@ -226,6 +226,7 @@ impl<'a> Session<'a> {
             shy: false,
             mechanisms: Mechanisms::NONE,
             stls: false,
+            login_delay: None,
         };
         let (user, host) = ("ann".to_owned(), "host".to_owned());
         let machine = Transaction::new(Setup {

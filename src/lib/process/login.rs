@@ -231,6 +231,7 @@ impl<'a> Server<'a> {
             stls: self.security.is_there(),
             plaintext_over_tls: self.surroundings.plaintext_allowed(peer, true),
             tls: None,
+            login_delay: self.surroundings.login_delay(self.announced),
             seed: auth::seed(),
         }
     }

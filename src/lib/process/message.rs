@@ -5,7 +5,6 @@
 //! something brings the socket for the answer: a login attempt, the spool helper and XTND XMIT each have a pair of their own.
 
 use crate::auth::Announced;
-use crate::error::{Error, Kind};
 use crate::log::SessionId;
 use crate::protocol::language::Language;
 use crate::protocol::sasl::scram::Claim;
@@ -407,7 +406,10 @@ impl Message for Order {
             Self::Retire => out.byte(1),
             Self::End => out.byte(2),
             Self::Reject(session) => out.byte(3).session(*session),
-            Self::Announce(announced) => out.byte(4).flag(announced.apop).byte(announced.mechanisms.bits()),
+            Self::Announce(Announced { apop, mechanisms, login_delay }) => {
+                let next = login_delay.map_or(0, |seconds| u64::from(seconds) + 1);
+                out.byte(4).flag(*apop).byte(mechanisms.bits()).number(next)
+            }
         };
     }
 
@@ -419,32 +421,11 @@ impl Message for Order {
             4 => Ok(Self::Announce(Announced {
                 apop: input.flag()?,
                 mechanisms: Mechanisms::from_bits(input.byte()?).ok_or(Malformed)?,
+                login_delay: input.small()?.checked_sub(1),
             })),
             _ => Err(Malformed),
         }
     }
-}
-
-/// Puts an error into a message.
-pub(crate) fn put_error(out: &mut Writer, error: &Error) {
-    let kind = match error.kind() {
-        Kind::InUse => 1,
-        Kind::Temporary => 2,
-        Kind::Permanent | Kind::Usage | Kind::Config => 3,
-    };
-    out.byte(kind).bytes(error.to_string().as_bytes()).bytes(error.told().as_bytes());
-}
-
-/// Takes an error out of a message.
-pub(crate) fn take_error(input: &mut Reader<'_>) -> Result<Error, Malformed> {
-    let kind = match input.byte()? {
-        1 => Kind::InUse,
-        2 => Kind::Temporary,
-        3 => Kind::Permanent,
-        _ => return Err(Malformed),
-    };
-    let what = input.text()?;
-    Ok(Error::new(kind, what).tell(input.text()?))
 }
 
 #[cfg(test)]
@@ -489,7 +470,7 @@ mod tests {
         survives(&Answer::Salt(b"salt".to_vec(), 4096));
         survives(&Answer::Proven([5; 32]));
         survives(&Answer::Ready);
-        survives(&Order::Announce(Announced { apop: true, mechanisms }));
+        survives(&Order::Announce(Announced { apop: true, mechanisms, login_delay: Some(60) }));
         assert_eq!(Mechanism::from_tag(SASL + 5), Err(Malformed));
     }
 }

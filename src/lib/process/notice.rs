@@ -3,8 +3,8 @@
 //! Each role may say only its own kinds (held by the monitor): the login process speaks of connections, the verifier of
 //! one verdict, the session of its own needs and its end.
 
-use super::message::{Malformed, Mechanism, Message, Reader, Writer, put_error, take_error};
-use crate::error::Error;
+use super::message::{Malformed, Mechanism, Message, Reader, Writer};
+use crate::error::{Error, Kind};
 use crate::log::{End, Report, SessionId};
 use crate::sys::socket::Peer;
 use std::ffi::OsString;
@@ -252,13 +252,37 @@ fn take_report(input: &mut Reader<'_>) -> Result<Report, Malformed> {
     })
 }
 
+/// Puts an error into a message.
+pub(crate) fn put_error(out: &mut Writer, error: &Error) {
+    let kind = match error.kind() {
+        Kind::InUse => 1,
+        Kind::LoginDelay => 4,
+        Kind::Temporary => 2,
+        Kind::Permanent | Kind::Usage | Kind::Config => 3,
+    };
+    out.byte(kind).bytes(error.to_string().as_bytes()).bytes(error.told().as_bytes());
+}
+
+/// Takes an error out of a message.
+pub(crate) fn take_error(input: &mut Reader<'_>) -> Result<Error, Malformed> {
+    let kind = match input.byte()? {
+        1 => Kind::InUse,
+        4 => Kind::LoginDelay,
+        2 => Kind::Temporary,
+        3 => Kind::Permanent,
+        _ => return Err(Malformed),
+    };
+    let what = input.text()?;
+    Ok(Error::new(kind, what).tell(input.text()?))
+}
+
 /// The one descriptor that came with a notice.
 ///
 /// # Errors
 /// There is none, or more than one.
 pub(super) fn only(descriptors: Vec<std::os::fd::OwnedFd>) -> Result<std::os::fd::OwnedFd, Error> {
     let [one] = <[std::os::fd::OwnedFd; 1]>::try_from(descriptors)
-        .map_err(|_| Error::new(crate::error::Kind::Temporary, "a request came without its socket"))?;
+        .map_err(|_| Error::new(Kind::Temporary, "a request came without its socket"))?;
     Ok(one)
 }
 

@@ -18,10 +18,10 @@ use sha2::{Digest, Sha256};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, Metadata, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 /// Nobody but the owner changes it, others may pass through.
@@ -76,19 +76,52 @@ pub(crate) fn session_ids(account: &Account) -> Ids {
     Ids { uid: account.uid, gid: account.gid, groups: vec![account.gid] }
 }
 
-/// Takes the maildrop for this session. The lock lasts as long as the file is open, whatever happens to the process.
+/// Takes the maildrop for a session that begins now, unless its user logged in too short a time ago (RFC 2449, section 6.5). The
+/// lock file knows when that was: it is written at each login anyway, so that nothing else has to be.
+///
+/// # Errors
+/// `[IN-USE]`: another session has it. `[LOGIN-DELAY]`. Or the lock file cannot be made.
+pub(crate) fn take_for_login(config: &Config, account: &Account, id: SessionId, peer: &Peer) -> Result<File> {
+    let (now, delay) = (clock::wall().as_secs(), account.login_delay(config).as_secs());
+    take(config, account, id, peer, |last| {
+        // A clock that was set back delays nobody.
+        let passed = last.and_then(|last| now.checked_sub(last));
+        match passed.and_then(|passed| delay.checked_sub(passed)) {
+            None | Some(0) => Ok(Some(now)),
+            Some(left) => {
+                let what = format!("{} logged in a moment ago and may again in {left} s", account.name);
+                Err(Error::new(Kind::LoginDelay, what))
+            }
+        }
+    })
+}
+
+/// Takes the maildrop for a program of the administrator's.
+///
+/// # Errors
+/// `[IN-USE]`: a session has it. Or the lock file cannot be made.
+pub(crate) fn take_maildrop(config: &Config, account: &Account, id: SessionId, peer: &Peer) -> Result<File> {
+    take(config, account, id, peer, Ok)
+}
+
+/// Takes the maildrop. `login` sees when the last login was and says when it was from now on, in seconds since 1970.
+///
+/// The lock lasts as long as the file is open, whatever happens to the process.
 ///
 /// With root's rights the file is open for reading alone, so that a session that was taken over cannot fill root's file system; a
 /// lock that lasts on such a file is flock(2)'s. Without them it is open for writing, as network file systems want it.
-///
-/// # Errors
-/// `[IN-USE]`: another session has it. Or the lock file cannot be made.
-pub(crate) fn take_maildrop(config: &Config, account: &Account, id: SessionId, peer: &Peer) -> Result<File> {
+fn take(
+    config: &Config,
+    account: &Account,
+    id: SessionId,
+    peer: &Peer,
+    login: impl FnOnce(Option<u64>) -> Result<Option<u64>>,
+) -> Result<File> {
     let path = account.mailbox(config);
     let (directory, key) = lock_of(config, account);
     let failed = |cause| Error::io(format!("cannot open {}/{key}", directory.display()), cause);
     let above = Directory::open(&directory).map_err(failed)?;
-    let mut file = above.open_or_create(&key, 0o600).map_err(failed)?;
+    let file = above.open_or_create(&key, 0o600).map_err(failed)?;
     let lock = if privileges::is_root() { above.open_to_read(&key) } else { file.try_clone() };
     let lock = lock.map_err(failed)?;
     match lock.try_lock() {
@@ -99,12 +132,25 @@ pub(crate) fn take_maildrop(config: &Config, account: &Account, id: SessionId, p
         }
         Err(TryLockError::Error(cause)) => return Err(failed(cause)),
     }
+    let login = login(last_login(&file))?.map(|last| format!(" {last}")).unwrap_or_default();
     let since = clock::wall().as_secs();
-    let holder = format!("{} {} {since} {id} {}\n", std::process::id(), account.name, client_word(peer));
-    // What is written is for `mailusradm sessions` alone; the lock is what counts.
-    let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
+    let holder =
+        format!("{} {} {since} {id} {}{login}\n", std::process::id(), account.name, client_word(peer));
+    // What is written is for `mailusradm sessions` and the next login; the lock is what counts.
+    let _ = file.set_len(0).and_then(|()| file.write_all_at(holder.as_bytes(), 0));
     Ok(lock)
 }
+
+/// When the last login was, by the last of what the file says.
+fn last_login(file: &File) -> Option<u64> {
+    let mut octets = [0; LONGEST];
+    let length = file::read_at(file, &mut octets, 0).ok()?;
+    let line = std::str::from_utf8(octets.get(..length)?).ok()?.strip_suffix('\n')?;
+    line.split(' ').nth(5)?.parse().ok()
+}
+
+/// What the file says is shorter.
+const LONGEST: usize = 512;
 
 fn client_word(peer: &Peer) -> String {
     peer.address.map_or_else(|| "local".to_owned(), |address| address.ip().to_canonical().to_string())

@@ -6,7 +6,7 @@ use crate::auth::Announced;
 use crate::config::{Config, Plaintext, Sandbox};
 use crate::error::{Error, Kind};
 use crate::log::SessionId;
-use crate::protocol::capability::Offer;
+use crate::protocol::capability::{LoginDelay, Offer};
 use crate::protocol::command::{self, Command};
 use crate::protocol::line::Line;
 use crate::protocol::reply::{Reply, shown};
@@ -15,6 +15,7 @@ use crate::sys::sandbox::Missing;
 use crate::sys::socket::{self, Peer};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// The most octets of a line for debugging.
 const LONGEST_DEBUG: usize = 800;
@@ -78,9 +79,21 @@ impl Surroundings<'_> {
         }
     }
 
-    /// What CAPA announces after a login over a connection with these terms: the same as before, but for STLS.
-    pub(crate) fn offer(&self, terms: &Terms) -> Offer {
+    /// What CAPA says of the time between two logins while nobody has logged in (RFC 2449, section 6.5).
+    pub(crate) fn login_delay(&self, announced: Announced) -> Option<LoginDelay> {
+        let general = self.config.limits.login_delay.as_secs();
+        let own = announced.login_delay.map(u64::from);
+        let seconds = general.max(own.unwrap_or(0));
+        (seconds > 0).then_some(LoginDelay { seconds, varies: own.is_some() })
+    }
+
+    /// What CAPA announces after a login over a connection with these terms: the same as before, but for STLS and the time until the
+    /// next login, which is that of the user now.
+    pub(crate) fn offer(&self, terms: &Terms, login_delay: Duration) -> Offer {
+        let seconds = login_delay.as_secs();
+        let is_said = seconds > 0 || self.login_delay(self.announced).is_some();
         Offer {
+            login_delay: is_said.then_some(LoginDelay { seconds, varies: false }),
             stls: false,
             plaintext_allowed: terms.plaintext_allowed,
             mechanisms: terms.mechanisms,

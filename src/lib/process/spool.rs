@@ -5,8 +5,9 @@
 //! derives from what the verifier told the monitor. Landlock leaves it that directory; seccomp no process, no program, no socket.
 //! It passes descriptors back, holds the locks, and ends with the session's end of the socket: then temporary file and dotlock go, and nothing is renamed.
 
-use super::message::{Malformed, Message, Reader, Writer, put_error, take_error};
+use super::message::{Malformed, Message, Reader, Writer};
 use super::notice::{Admitted, Notice};
+use super::notice::{put_error, take_error};
 use super::places;
 use super::role::Surroundings;
 use crate::config::{Config, Lock, Sandbox};

@@ -57,8 +57,9 @@ pub(crate) fn run(attempt: &OwnedFd, id: SessionId, peer: Peer, surroundings: &S
         }
         Ok(Right { account, .. }) => match enter(&account, id, &peer, mechanism, tls, surroundings) {
             Ok((maildrop, lock)) => {
+                let login_delay = account.login_delay(surroundings.config);
                 let user = account.name;
-                serve(attempt, Entry { user, id, maildrop, lock }, surroundings)
+                serve(attempt, Entry { user, id, maildrop, lock, login_delay }, surroundings)
             }
             Err(error) => unavailable(attempt, error, false, surroundings),
         },
@@ -174,7 +175,7 @@ fn enter(
         mechanism,
         tls,
     }));
-    let lock = places::take_maildrop(config, account, id, peer)?;
+    let lock = places::take_for_login(config, account, id, peer)?;
     let state = places::state_directory(config, account)?;
     end_first_when_out_of_memory(SESSION_SCORE);
     let (found, missing) = confine(account, &path, &state, config)?;
@@ -212,10 +213,11 @@ struct Entry {
     id: SessionId,
     maildrop: Box<dyn Maildrop>,
     lock: File,
+    login_delay: Duration,
 }
 
 fn serve(attempt: &OwnedFd, entry: Entry, surroundings: &Surroundings<'_>) -> u8 {
-    let Entry { user, id, maildrop, lock } = entry;
+    let Entry { user, id, maildrop, lock, login_delay } = entry;
     // A login process that does not hear the verdict sends no client; it sees the end of this process.
     let heard = say(attempt, &Answer::Ready);
     let client = match heard.then(|| hear(attempt)) {
@@ -227,7 +229,7 @@ fn serve(attempt: &OwnedFd, entry: Entry, surroundings: &Surroundings<'_>) -> u8
     surroundings.tell(&Notice::Begun);
     let report = match client {
         Some((stream, unread, terms)) => {
-            let offer = surroundings.offer(&terms);
+            let offer = surroundings.offer(&terms, login_delay);
             let visitor =
                 Visitor { user, id, stream: Box::new(stream), unread, offer, language: terms.language, lock };
             session::serve(visitor, maildrop, surroundings)

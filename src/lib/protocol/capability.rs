@@ -18,9 +18,20 @@ pub struct Offer {
     pub mechanisms: Mechanisms,
     /// STLS can be used now: before login, on a connection in the clear (RFC 2595, section 4).
     pub stls: bool,
+    /// The time between two logins (RFC 2449, section 6.5); `None`: there is none.
+    pub login_delay: Option<LoginDelay>,
 }
 
-/// The answer's lines, without CRLF and without the final `.` line. But for STLS they are the same before and after
+/// What LOGIN-DELAY says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginDelay {
+    /// Seconds from a login to the next one.
+    pub seconds: u64,
+    /// Nobody has logged in, and some users have another: `seconds` is the longest.
+    pub varies: bool,
+}
+
+/// The answer's lines, without CRLF and without the final `.` line. But for STLS and LOGIN-DELAY they are the same before and after
 /// login: RFC 2449, section 6 allows no difference for any of these, and some clients ask only once for UIDL.
 pub fn lines(offer: &Offer) -> Vec<String> {
     let mut lines = vec!["TOP".to_owned()];
@@ -32,6 +43,9 @@ pub fn lines(offer: &Offer) -> Vec<String> {
         ["PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER", "UIDL", "UTF8", "LANG"]
             .map(str::to_owned),
     );
+    if let Some(LoginDelay { seconds, varies }) = offer.login_delay {
+        lines.push(format!("LOGIN-DELAY {seconds}{}", if varies { " USER" } else { "" }));
+    }
     if offer.stls {
         lines.push("STLS".to_owned());
     }
@@ -67,6 +81,7 @@ mod tests {
         shy: false,
         mechanisms: Mechanisms::NONE.with(Mechanism::Plain).with(Mechanism::ScramSha256),
         stls: false,
+        login_delay: None,
     };
 
     /// RFC 2449, section 6; RFC 3206, section 6; RFC 5034, section 3; RFC 6856, sections 2 and 3. Names are ASCII
@@ -102,6 +117,7 @@ mod tests {
             shy: true,
             mechanisms,
             stls: false,
+            login_delay: None,
         });
         assert_eq!(none.join(","), "TOP,PIPELINING,RESP-CODES,AUTH-RESP-CODE,EXPIRE NEVER,UIDL,UTF8,LANG");
         assert!(lines(&Offer { xmit: false, ..ALL }).contains(&"X-XTND XLST".to_owned()));
@@ -113,6 +129,19 @@ mod tests {
     fn stls_is_announced_where_it_can_be_used() {
         assert!(lines(&Offer { stls: true, ..ALL }).contains(&"STLS".to_owned()));
         assert!(!lines(&ALL).contains(&"STLS".to_owned()));
+    }
+
+    /// RFC 2449, section 6.5.
+    #[test]
+    fn the_time_between_logins_is_announced() {
+        let says = |seconds, varies| {
+            let login_delay = Some(LoginDelay { seconds, varies });
+            let lines = lines(&Offer { login_delay, ..ALL });
+            lines.into_iter().find(|line| line.starts_with("LOGIN-DELAY")).unwrap()
+        };
+        assert_eq!(says(60, false), "LOGIN-DELAY 60");
+        assert_eq!(says(900, true), "LOGIN-DELAY 900 USER");
+        assert!(!lines(&ALL).iter().any(|line| line.starts_with("LOGIN-DELAY")), "where there is none");
     }
 
     /// RFC 2449, section 4: a capability line has at most 512 octets with CRLF.

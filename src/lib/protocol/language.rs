@@ -185,6 +185,10 @@ const GERMAN: &[(&str, &str)] = &[
     ("XTND XLST is switched off here.", "XTND XLST ist hier abgeschaltet."),
     // Faults, behind their response codes.
     (
+        "You logged in a moment ago, try again later",
+        "Sie haben sich eben erst angemeldet, versuchen Sie es später",
+    ),
+    (
         "Maildrop lock busy!  Is another session active?",
         "Das Postfach ist gesperrt. Läuft noch eine andere Sitzung?",
     ),

@@ -1,4 +1,5 @@
-//! The flag file `announce` beside the database: mechanisms that some unlocked entry can use, one a line. A server looks at it to
+//! The flag file `announce` beside the database: mechanisms that some unlocked entry can use, one a line, and `LOGIN-DELAY` with the
+//! longest that a user has. A server looks at it to
 //! know what to announce, without opening the database; what it says decides nothing else.
 
 use crate::sys::directory::Directory;
@@ -35,8 +36,8 @@ fn read_in(directory: &Directory) -> io::Result<Vec<String>> {
 }
 
 /// Whether the file says exactly this.
-pub(super) fn says(directory: &Directory, mechanisms: &[&str]) -> bool {
-    read_in(directory).is_ok_and(|words| words == mechanisms)
+pub(super) fn says(directory: &Directory, words: &[String]) -> bool {
+    read_in(directory).is_ok_and(|found| found == words)
 }
 
 /// Writes the file anew, whole or not at all, unless it says so already. To be called with the database locked for writing: then
@@ -44,8 +45,8 @@ pub(super) fn says(directory: &Directory, mechanisms: &[&str]) -> bool {
 ///
 /// # Errors
 /// The system's.
-pub(super) fn write(directory: &Directory, mechanisms: &[&str]) -> io::Result<()> {
-    if says(directory, mechanisms) {
+pub(super) fn write(directory: &Directory, words: &[String]) -> io::Result<()> {
+    if says(directory, words) {
         return Ok(());
     }
     for old in directory.names(TEMPORARY)? {
@@ -53,7 +54,7 @@ pub(super) fn write(directory: &Directory, mechanisms: &[&str]) -> io::Result<()
         let _ = directory.remove(&old);
     }
     let (temporary, mut file) = directory.create_unguessable(TEMPORARY)?;
-    let text: String = mechanisms.iter().map(|mechanism| format!("{mechanism}\n")).collect();
+    let text: String = words.iter().map(|word| format!("{word}\n")).collect();
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     directory.rename(&temporary, NAME)?;

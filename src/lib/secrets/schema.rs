@@ -55,6 +55,9 @@ const MIGRATIONS: [&str; VERSION as usize] = [
 /// The version that this program makes and knows: the number of migrations.
 pub(super) const VERSION: u32 = 3;
 
+/// The first version whose users have limits.
+pub(super) const LIMITS: u32 = 3;
+
 /// Brings a database from `version` to [`VERSION`]; `salts` are new random octets.
 ///
 /// # Errors

@@ -264,14 +264,14 @@ impl Store {
     pub(super) fn announces_rightly(&self) -> Result<bool> {
         let transaction =
             self.connection.unchecked_transaction().map_err(|cause| fault(&self.path, &cause))?;
-        let wanted = mechanisms(&transaction).map_err(|cause| fault(&self.path, &cause))?;
+        let wanted = announcement(&transaction).map_err(|cause| fault(&self.path, &cause))?;
         Ok(announce::says(&self.directory, &wanted))
     }
 
     /// Changes the database and then, still holding its lock, the flag file. `change` gets what was announced before.
     pub(super) fn write<T>(
         &mut self,
-        change: impl FnOnce(&Transaction<'_>, &[&str]) -> rusqlite::Result<T>,
+        change: impl FnOnce(&Transaction<'_>, &[String]) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let failed_here = |cause: rusqlite::Error| fault(&self.path, &cause);
         let transaction =
@@ -279,10 +279,10 @@ impl Store {
         let before = if version_of(&transaction).map_err(failed_here)? == 0 {
             Vec::new()
         } else {
-            mechanisms(&transaction).map_err(failed_here)?
+            announcement(&transaction).map_err(failed_here)?
         };
         let done = change(&transaction, &before).map_err(failed_here)?;
-        let after = mechanisms(&transaction).map_err(failed_here)?;
+        let after = announcement(&transaction).map_err(failed_here)?;
         announce::write(&self.directory, &after)
             .map_err(|cause| failed("write the announcement beside", &self.path, cause))?;
         match transaction.commit() {
@@ -296,15 +296,28 @@ impl Store {
     }
 }
 
-/// The mechanisms that some entry of a user who is not locked can use.
-fn mechanisms(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<&'static str>> {
+/// Whether APOP is among these words of an announcement.
+pub(super) fn has_apop(announcement: &[String]) -> bool {
+    announcement.iter().any(|word| word == APOP)
+}
+
+const APOP: &str = "APOP";
+
+/// The mechanisms that some entry of a user who is not locked can use, and the longest time between two logins that is set for a user.
+fn announcement(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<String>> {
     let apop = transaction.query_row(
         "SELECT EXISTS (SELECT 1 FROM entry JOIN user ON user.id = entry.user \
          WHERE entry.type = 'APOP' AND NOT user.locked)",
         [],
         |row| row.get(0),
     )?;
-    Ok(if apop { vec!["APOP"] } else { Vec::new() })
+    let mut words = if apop { vec![APOP.to_owned()] } else { Vec::new() };
+    if version_of(transaction)? >= schema::LIMITS {
+        let longest: Option<u32> =
+            transaction.query_row("SELECT max(login_delay) FROM user", [], |row| row.get(0))?;
+        words.extend(longest.map(|seconds| format!("LOGIN-DELAY {seconds}")));
+    }
+    Ok(words)
 }
 
 /// One line of the table that names the key.

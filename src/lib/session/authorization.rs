@@ -2,7 +2,7 @@
 
 use super::exchange::{Exchange, Rejection, password as as_password};
 use super::{CAPABILITIES_FOLLOW, Terms, command, language, not_supported};
-use crate::protocol::capability::{self, Offer};
+use crate::protocol::capability::{self, LoginDelay, Offer};
 use crate::protocol::command::{Command, Syntax};
 use crate::protocol::greeting;
 use crate::protocol::language::Language;
@@ -46,6 +46,8 @@ pub struct Setup {
     pub plaintext_over_tls: bool,
     /// What TLS gives; `None` in the clear.
     pub tls: Option<TlsFacts>,
+    /// The time between two logins, as far as it is known of somebody unknown.
+    pub login_delay: Option<LoginDelay>,
     /// Random octets of this connection's own, from which its challenges are made.
     pub seed: [u8; 32],
 }
@@ -369,8 +371,8 @@ impl Authorization {
     }
 
     fn offer(&self) -> Offer {
-        let Setup { plaintext_allowed, xlst, xmit, shy, .. } = self.setup;
-        Offer { plaintext_allowed, xlst, xmit, shy, mechanisms: self.offered(), stls: self.setup.stls }
+        let Setup { plaintext_allowed, xlst, xmit, shy, login_delay, stls, .. } = self.setup;
+        Offer { plaintext_allowed, xlst, xmit, shy, mechanisms: self.offered(), stls, login_delay }
     }
 
     /// RFC 3206, section 4: `[SYS/PERM]`, since the client cannot mend it by trying again.

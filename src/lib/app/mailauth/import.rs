@@ -395,7 +395,7 @@ impl Plan {
     /// Whether there is something to import and nothing in its way.
     fn verdict(&self, file: &str) -> Outcome {
         match self.refusals() {
-            0 if self.steps.is_empty() => {
+            0 if self.steps.is_empty() && self.locked.is_empty() && self.limited.is_empty() => {
                 let what = format!("{file}, read as {}, has no secret to import", self.format);
                 Err(Failure::new(DATA, what))
             }

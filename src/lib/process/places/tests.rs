@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::Config;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use tempfile::TempDir;
 

@@ -2,7 +2,7 @@
 
 use super::change::{Cells, NewEntry, cells, changed_meanwhile, is_current, user_row};
 use super::limit::restore;
-use super::{RACES, Store, fault};
+use super::{RACES, Store, fault, has_apop};
 use crate::error::Result;
 use crate::secrets::seal::Key;
 use crate::secrets::{Limited, Places, SecretType};
@@ -54,7 +54,7 @@ impl Store {
     ) -> Result<Option<Batch>> {
         let rows: Vec<Cells> = entries.iter().map(|entry| cells(key, entry)).collect::<Result<_>>()?;
         let key_id = *key.id();
-        self.write(|transaction, mechanisms| {
+        self.write(|transaction, announced| {
             if !is_current(transaction, &key_id)? {
                 return Ok(None);
             }
@@ -77,7 +77,7 @@ impl Store {
             }
             restore(transaction, limited)?;
             let apop = entries.iter().any(|entry| entry.kind == SecretType::Apop);
-            Ok(Some(Batch::Done { first: apop && mechanisms.is_empty() }))
+            Ok(Some(Batch::Done { first: apop && !has_apop(announced) }))
         })
     }
 

@@ -1,6 +1,6 @@
 //! What is changed in the database.
 
-use super::{RACES, Store, refused};
+use super::{RACES, Store, has_apop, refused};
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use crate::secrets::scram;
@@ -100,7 +100,7 @@ impl Store {
 
     fn insert(&mut self, key: &Key, new: &NewEntry<'_>) -> Result<Put> {
         let (cells, key_id) = (cells(key, new)?, *key.id());
-        self.write(|transaction, mechanisms| {
+        self.write(|transaction, announced| {
             if !is_current(transaction, &key_id)? {
                 return Ok(Ok(Put::KeyChanged));
             }
@@ -123,7 +123,7 @@ impl Store {
                     cells.now
                 ],
             )?;
-            let first = new.kind == SecretType::Apop && mechanisms.is_empty();
+            let first = new.kind == SecretType::Apop && !has_apop(announced);
             Ok(Ok(if added == 1 { Put::Done { first } } else { Put::Not }))
         })?
     }

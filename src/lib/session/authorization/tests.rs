@@ -8,6 +8,7 @@ fn setup() -> Setup {
         challenge: None,
         plaintext_allowed: true,
         xlst: true,
+        login_delay: None,
         xmit: true,
         mechanisms: Mechanisms::NONE,
         stls: false,

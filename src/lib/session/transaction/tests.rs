@@ -4,6 +4,7 @@ use crate::protocol::sasl::Mechanisms;
 const OFFER: Offer = Offer {
     plaintext_allowed: true,
     xlst: true,
+    login_delay: None,
     xmit: true,
     shy: false,
     mechanisms: Mechanisms::NONE,

@@ -17,6 +17,7 @@ fn machine(tls: Option<TlsFacts>) -> Authorization {
         challenge: None,
         plaintext_allowed: true,
         xlst: true,
+        login_delay: None,
         xmit: true,
         mechanisms: SECRETS,
         stls: tls.is_none(),
