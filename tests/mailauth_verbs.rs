@@ -167,7 +167,8 @@ fn show_tells_everything_but_the_secret() {
     let own = with_v();
     own.run("add v --virtual --type pop --label phone --stdin", "for the phone").well();
     let shown = own.run("show v", "").well();
-    assert!(shown.starts_with("\tuser\tv\n\tlocked\tno\n\tvirtual\tyes\n"), "{shown}");
+    assert!(shown.starts_with("\tuser\tv\n\tlocked\tno\n\tretired\tno\n"), "{shown}");
+    assert!(shown.contains("\n\tvirtual\tyes\n"), "{shown}");
     for line in
         ["APOP\tscram\tyes\n", "APOP\tlast use\t-\n", "POP phone\tlabel\tphone\n", "POP phone\tmade\t20"]
     {

@@ -11,7 +11,7 @@ mod tls;
 use common::client::text;
 use common::site::Site;
 use common::world::Setup;
-use common::{Child, Client, World, isolated, isolated_with_network};
+use common::{Child, Client, World, eventually, isolated, isolated_with_network};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use std::io::Write;
 use std::net::TcpStream;
@@ -176,9 +176,15 @@ fn limits_count_the_clients_of_a_proxy() {
         let others: Vec<Client> = (2..6).map(from).collect();
         assert_eq!(others.len(), 4, "and of one proxy as many as come");
         world.log_line(&["connect: client=198.51.100.5 "]);
-        for _ in 0..3 {
+        for visit in 1..=3 {
             from(9).quit();
-            world.log_line(&["disconnect: client=198.51.100.9 ", " reason=quit"]);
+            // Each has to be gone before the next comes: only two may be here.
+            eventually("the end of each visit in the log", || {
+                let gone = |line: &&String| {
+                    line.contains("disconnect: client=198.51.100.9 ") && line.contains(" reason=quit")
+                };
+                (world.log_lines().iter().filter(gone).count() == visit).then_some(())
+            });
         }
         assert!(from(9).line().contains("too many connections"), "the fourth within a minute");
         world.log_line(&["disconnect: client=198.51.100.9 ", " reason=limit"]);

@@ -42,10 +42,11 @@ pub(crate) fn admin(world: &World, arguments: &[&str]) -> Ran {
 
 /// The same as another user.
 pub(crate) fn admin_as(world: &World, uid: u32, arguments: &[&str]) -> Ran {
-    // A copy: the build directory may be closed to the user.
+    // A copy: the build directory may be closed to the user. Another process makes it, so that no child of another test's inherits
+    // it open for writing, which would keep it from being executed.
     let program = world.directory().join("mailusradm");
     if !program.exists() {
-        std::fs::copy(MAILUSRADM, &program).unwrap();
+        assert!(Command::new("cp").arg(MAILUSRADM).arg(&program).status().unwrap().success());
     }
     let mut command = Command::new(program);
     prepare(&mut command, world, arguments);

@@ -282,10 +282,9 @@ fn the_cause_that_keeps_sendmail_from_running_is_named() {
 
 /// The administrator reads one of the two, and must not wonder about the other.
 #[test]
-fn readme_makes_the_user_as_check_says() {
-    let readme = include_str!("../../../../README.md");
-    let commands = readme.replace("\\\n", "").split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(commands.contains(&format!("sudo {USERADD} pop3d")), "README: {USERADD} pop3d");
+fn advice_after_make_install_makes_the_users_as_check_says() {
+    let advice = include_str!("../../../../contrib/advice");
+    assert!(advice.contains(&format!("{USERADD} $user")), "contrib/advice: {USERADD} $user");
 }
 
 #[test]
