@@ -78,7 +78,7 @@ fn stderr(output: &Output) -> String {
 
 fn assert_all_denied(output: &Output) {
     let rows = rows(output);
-    for role in ["login", "session", "spool helper", "recorder"] {
+    for role in ["login", "session", "spool helper", "recorder", "errand", "overhaul"] {
         let tried: BTreeSet<&str> =
             rows.iter().filter(|row| row.role == role).map(|row| row.attempt.as_str()).collect();
         let left_out: Vec<_> = FENCED.iter().filter(|attempt| !tried.contains(*attempt)).collect();

@@ -20,7 +20,7 @@ use crate::sys::descriptors::{close_all_but, silence_standard_streams};
 use crate::sys::directory::Directory;
 use crate::sys::privileges;
 use crate::sys::process;
-use crate::sys::sandbox::{Calls, Fence, inside};
+use crate::sys::sandbox::{Calls, Fence, Missing, inside};
 use crate::sys::socket;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// What the child may ask of the kernel: what a session may, and whether the holder of a dotlock lives.
-const CALLS: &[Calls] =
+pub(crate) const CALLS: &[Calls] =
     &[Calls::Base, Calls::Streams, Calls::Messages, Calls::OpenFiles, Calls::Names, Calls::Processes];
 
 /// What the child works with, behind its fence.
@@ -105,8 +105,10 @@ where
 {
     let (here, there) = socket::pair().map_err(cannot)?;
     let child = process::fork(|| {
-        let answer = match errand.enter(&there) {
-            Ok(site) => work(site, &mut |part| say::<&P, ()>(&there, &Said::Part(part))),
+        close_all_but(&[there.as_raw_fd()]);
+        let answer = match errand.enter() {
+            // Which parts the kernel lacks the server's own log and `pop3d --check` say.
+            Ok((site, _)) => work(site, &mut |part| say::<&P, ()>(&there, &Said::Part(part))),
             Err(error) => Err(error),
         };
         let said = answer.map_or_else(failed::<T>, Said::Done);
@@ -123,10 +125,17 @@ where
     heard
 }
 
+/// From root to the user, behind the fence; for the self-test. What the kernel lacks comes with it.
+///
+/// # Errors
+/// The user's maildrop cannot be opened, or the system refuses.
+pub(super) fn enter(config: &Config, account: &Account) -> Result<(Site, Missing)> {
+    Errand { config, account }.enter()
+}
+
 impl Errand<'_> {
     /// From root to the user, behind the fence.
-    fn enter(&self, there: &OwnedFd) -> Result<Site> {
-        close_all_but(&[there.as_raw_fd()]);
+    fn enter(&self) -> Result<(Site, Missing)> {
         silence_standard_streams()?;
         let Account { uid, .. } = *self.account;
         privileges::become_for_good(&places::session_ids(self.account))?;
@@ -135,9 +144,9 @@ impl Errand<'_> {
         let above = Directory::open(path.parent().unwrap_or(Path::new("/"))).ok().map(Directory::read_only);
         let state = self.state_to_read()?;
         session::LIMITS.apply()?;
-        self.fence(found.as_ref().ok(), &state, above.as_ref())?;
+        let missing = self.fence(found.as_ref().ok(), &state, above.as_ref())?;
         let spool = Box::new(Reading::of(found.as_ref().ok())?);
-        Ok(Site { path, uid, found, above, state, spool })
+        Ok((Site { path, uid, found, above, state, spool }, missing))
     }
 
     /// The user's state directory as the user finds it; one that is another's, or missing, is none.
@@ -150,14 +159,13 @@ impl Errand<'_> {
         }
     }
 
-    fn fence(&self, found: Option<&Found>, state: &Directory, above: Option<&Directory>) -> Result<()> {
+    fn fence(&self, found: Option<&Found>, state: &Directory, above: Option<&Directory>) -> Result<Missing> {
         let mut directories: Vec<BorrowedFd<'_>> = found.map(Found::directories).unwrap_or_default();
         directories.extend(inside(state).into_iter().filter(|_| !state.is_nowhere()));
         directories.extend(above.map(AsFd::as_fd));
         let require = self.config.sandbox == Sandbox::Require;
         let fence = Fence { calls: CALLS, directories: &directories, require };
-        // Which parts the kernel lacks the server's own log and `pop3d --check` say.
-        fence.close_to_read().map(drop)
+        fence.close_to_read()
     }
 }
 

@@ -16,7 +16,7 @@ mod notice;
 pub(crate) mod overhaul;
 mod pace;
 pub(crate) mod places;
-mod recorder;
+pub(crate) mod recorder;
 mod relays;
 mod role;
 pub(crate) mod selftest;

@@ -16,7 +16,7 @@ use crate::sys::descriptors::{close_all_but, silence_standard_streams};
 use crate::sys::directory::Directory;
 use crate::sys::privileges::{self, Ids};
 use crate::sys::process::{self, Limits};
-use crate::sys::sandbox::Fence;
+use crate::sys::sandbox::{Fence, Missing};
 use crate::sys::socket::{self, Peer};
 use crate::sys::{lock, signals};
 use serde::de::DeserializeOwned;
@@ -73,7 +73,7 @@ pub(crate) fn run<T: Serialize + DeserializeOwned>(
         .collect();
     let child = process::fork(|| {
         close_all_but(&kept);
-        let said = match enter(config, account, state).and_then(work) {
+        let said = match enter(config, account, state).and_then(|(ground, _)| work(ground)) {
             Ok(done) => Said::Done(done),
             Err(error) => failed(&error),
         };
@@ -100,7 +100,7 @@ pub(crate) fn run<T: Serialize + DeserializeOwned>(
 }
 
 /// From root to the user with the directory's group, for good.
-fn enter(config: &Config, account: &Account, state: Directory) -> Result<Ground> {
+pub(super) fn enter(config: &Config, account: &Account, state: Directory) -> Result<(Ground, Missing)> {
     silence_standard_streams()?;
     process::detach();
     signals::ignore_termination();
@@ -115,12 +115,12 @@ fn enter(config: &Config, account: &Account, state: Directory) -> Result<Ground>
     LIMITS.apply()?;
     let require = config.sandbox == Sandbox::Require;
     let directories = [directory.as_fd(), state.as_fd()];
-    Fence { calls: CALLS, directories: &directories, require }.close()?;
+    let missing = Fence { calls: CALLS, directories: &directories, require }.close()?;
     let locks = LockSet {
         fcntl: config.maildrop.locks.contains(&Lock::Fcntl),
         dotlock: config.maildrop.locks.contains(&Lock::Dotlock),
     };
-    Ok(Ground { path, uid: account.uid, state, locks })
+    Ok((Ground { path, uid: account.uid, state, locks }, missing))
 }
 
 fn failed<T>(error: &Error) -> Said<T> {

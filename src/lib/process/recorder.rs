@@ -15,7 +15,7 @@ use crate::sys::process::{Limits, end_first_when_out_of_memory};
 use crate::sys::sandbox::{Calls, Fence, Missing, inside};
 
 /// What this role may ask of the kernel.
-const CALLS: &[Calls] =
+pub(crate) const CALLS: &[Calls] =
     &[Calls::Base, Calls::Streams, Calls::Messages, Calls::OpenFiles, Calls::Names, Calls::Database];
 
 /// The database, its journal and the log; memory for SQLite's cache and a line.

@@ -7,7 +7,7 @@ use super::login::Cell;
 use super::message::{Mechanism, Message};
 use super::monitor::become_child;
 use super::notice::{Admitted, Notice};
-use super::{inetd, places, recorder, sendmail, spool, vault, verifier};
+use super::{errand, inetd, overhaul, places, recorder, sendmail, spool, vault, verifier};
 use crate::auth::Account;
 use crate::config::{Config, Format};
 use crate::error::{Error, Kind, Result};
@@ -33,10 +33,22 @@ pub(crate) enum Role {
     Helper,
     Sendmail,
     Recorder,
+    /// A look into a maildrop for `mailusradm`.
+    Errand,
+    /// The work of `mailusradm` that makes a maildrop anew.
+    Overhaul,
 }
 
 impl Role {
-    const ALL: [Self; 5] = [Self::Login, Self::Session, Self::Helper, Self::Sendmail, Self::Recorder];
+    const ALL: [Self; 7] = [
+        Self::Login,
+        Self::Session,
+        Self::Helper,
+        Self::Sendmail,
+        Self::Recorder,
+        Self::Errand,
+        Self::Overhaul,
+    ];
 
     /// Its name.
     pub(crate) const fn name(self) -> &'static str {
@@ -46,6 +58,8 @@ impl Role {
             Self::Helper => "spool helper",
             Self::Sendmail => "sendmail",
             Self::Recorder => "recorder",
+            Self::Errand => "errand",
+            Self::Overhaul => "overhaul",
         }
     }
 
@@ -57,11 +71,11 @@ impl Role {
         match self {
             Self::Sendmail if alone => vec![Attempt::BecomeRoot],
             Self::Sendmail => of_others.into_iter().chain(rights).collect(),
-            // It works in the spool, and no mailbox there is another user's.
-            Self::Helper if alone => {
+            // They work in the spool, and no mailbox there is another user's.
+            Self::Helper | Self::Errand | Self::Overhaul if alone => {
                 Attempt::ALL.iter().copied().filter(|one| *one != Attempt::ReadNeighbour).collect()
             }
-            Self::Login | Self::Session | Self::Helper | Self::Recorder => Attempt::ALL.to_vec(),
+            _ => Attempt::ALL.to_vec(),
         }
     }
 }
@@ -219,6 +233,15 @@ impl Stage {
             Role::Recorder => {
                 let (place, missing) = recorder::enter(self.cell.ids.as_ref(), &self.config, false)?;
                 (missing, Box::new(place))
+            }
+            Role::Errand => {
+                let (site, missing) = errand::enter(&self.config, &self.account)?;
+                (missing, Box::new(site))
+            }
+            Role::Overhaul => {
+                let state = places::state_directory(&self.config, &self.account)?;
+                let (ground, missing) = overhaul::enter(&self.config, &self.account, state)?;
+                (missing, Box::new(ground))
             }
             Role::Sendmail => (sendmail::enter(&self.admitted()).map(|()| Missing::default())?, Box::new(())),
         })

@@ -1,5 +1,5 @@
 use super::*;
-use crate::process::{login, session, spool};
+use crate::process::{errand, login, recorder, session, spool};
 use crate::sys::{clock, lock, socket};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socketpair};
@@ -55,10 +55,14 @@ fn each_role_has_exactly_these_calls() {
 #[test]
 fn each_role_has_exactly_these_groups() {
     // The review of a role is that of these words. A group may add no call of its own, and still widen what a call may do (`Pairs`).
-    use Calls::{Accept, Attributes, Base, Events, Messages, Names, OpenFiles, Pairs, Processes, Streams};
+    use Calls::{
+        Accept, Attributes, Base, Database, Events, Messages, Names, OpenFiles, Pairs, Processes, Streams,
+    };
     assert_eq!(login::CALLS, [Base, Streams, Messages, Events, Accept, Pairs]);
     assert_eq!(session::CALLS, [Base, Streams, Messages, OpenFiles, Names]);
     assert_eq!(spool::CALLS, [Base, Streams, Messages, OpenFiles, Names, Attributes, Processes]);
+    assert_eq!(recorder::CALLS, [Base, Streams, Messages, OpenFiles, Names, Database]);
+    assert_eq!(errand::CALLS, [Base, Streams, Messages, OpenFiles, Names, Processes]);
 }
 
 #[test]
