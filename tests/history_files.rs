@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod common;
+#[path = "support/points.rs"]
+mod points;
 
 use common::programs_or_skip;
 use serde_json::Value;
@@ -101,42 +103,6 @@ fn refused(number: u64, time: i64, user: &str) -> String {
     ))
 }
 
-/// Calls that change files.
-const CHANGING: &[&str] = &[
-    "openat",
-    "write",
-    "pwrite64",
-    "ftruncate",
-    "fsync",
-    "fdatasync",
-    "rename",
-    "renameat",
-    "renameat2",
-    "unlink",
-    "unlinkat",
-    "fchmod",
-    "fchown",
-];
-
-/// The `nth` call of a kind, of those that change something.
-fn points(trace: &str) -> Vec<(&'static str, usize)> {
-    let (mut counts, mut found) = (BTreeMap::<&str, usize>::new(), Vec::new());
-    for line in trace.lines() {
-        let Some(&call) = CHANGING.iter().find(|call| line.contains(&format!(" {call}("))) else { continue };
-        let count = counts.entry(call).or_default();
-        *count += 1;
-        let changes = match call {
-            "openat" => line.contains("O_CREAT"),
-            "write" => !line.contains("write(1,") && !line.contains("write(2,"),
-            _ => true,
-        };
-        if changes {
-            found.push((call, *count));
-        }
-    }
-    found
-}
-
 /// What the history has, counted in each way.
 fn counted(place: &Place) -> (u64, u64, u64) {
     let found: Value = serde_json::from_str(&place.well("stats --since 50y --format json")).unwrap();
@@ -178,10 +144,7 @@ fn killed_anywhere_while_it_moves_nothing_is_lost_or_doubled() {
         };
         let output = place.file("trace");
         let run = |inject: Option<String>| {
-            let calls = format!(
-                "trace={}",
-                CHANGING.iter().map(|call| format!("?{call}")).collect::<Vec<_>>().join(",")
-            );
+            let calls = points::traced();
             let mut words = vec!["strace", "-f", "-qq", "-e", calls.as_str(), "-o", output.to_str().unwrap()];
             if let Some(inject) = &inject {
                 words.extend(["-e", inject.as_str()]);
@@ -192,7 +155,7 @@ fn killed_anywhere_while_it_moves_nothing_is_lost_or_doubled() {
         prepare();
         let (status, trace) = run(None);
         assert!(status.success(), "{trace}");
-        let points = points(&trace);
+        let points = points::points(&trace);
         assert!(points.len() > 10, "the calls are found:\n{trace}");
         let all = std::env::var_os("POPTOOLS_LONG").is_some();
         for (at, (call, nth)) in points.into_iter().enumerate() {

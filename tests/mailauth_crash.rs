@@ -6,6 +6,8 @@
 mod common;
 #[path = "support/own.rs"]
 mod own;
+#[path = "support/points.rs"]
+mod points;
 #[path = "support/said.rs"]
 mod said;
 #[path = "support/terminal.rs"]
@@ -113,47 +115,11 @@ impl Snapshot {
     }
 }
 
-/// Calls that change files. `openat` counts only where it makes a file, `write` only behind standard output and error.
-const CHANGING: &[&str] = &[
-    "openat",
-    "write",
-    "pwrite64",
-    "ftruncate",
-    "fsync",
-    "fdatasync",
-    "rename",
-    "renameat",
-    "renameat2",
-    "link",
-    "linkat",
-    "unlink",
-    "unlinkat",
-    "chmod",
-    "fchmod",
-    "fchmodat",
-    "chown",
-    "fchown",
-    "fchownat",
-    "mkdir",
-    "mkdirat",
-];
-
-fn changes(line: &str, call: &str) -> bool {
-    match call {
-        "openat" => line.contains("O_CREAT") || line.contains("O_TRUNC"),
-        "write" => !["write(1", "write(2"]
-            .iter()
-            .any(|other| line.contains(&format!("{other}<")) || line.contains(&format!("{other},"))),
-        _ => true,
-    }
-}
-
 /// Runs the verb under strace, with a fault at the `nth` call of a kind when told; what it said, and strace's lines.
 fn traced(own: &Own, case: &Case, fault: Option<(&str, usize, &str)>) -> (Said, String) {
     let output = own.path("state/trace");
     let mut command = Command::new("strace");
-    let calls: Vec<String> = CHANGING.iter().map(|call| format!("?{call}")).collect();
-    command.args(["-f", "-qq", "-e", &format!("trace={}", calls.join(",")), "-o"]).arg(&output);
+    command.args(["-f", "-qq", "-e", &points::traced(), "-o"]).arg(&output);
     if let Some((call, nth, effect)) = fault {
         command.arg("-e").arg(format!("inject={call}:{effect}:when={nth}"));
     }
@@ -161,22 +127,6 @@ fn traced(own: &Own, case: &Case, fault: Option<(&str, usize, &str)>) -> (Said, 
     command.args(case.line.split_whitespace());
     let said = run(own.ids(command), case.input);
     (said, fs::read_to_string(output).unwrap_or_default())
-}
-
-/// The calls of an undisturbed run that change something: which, and how many of its kind came before.
-fn points(trace: &str) -> Vec<(&'static str, usize)> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut found = Vec::new();
-    for line in trace.lines() {
-        let called = CHANGING.iter().find(|call| line.contains(&format!(" {call}(")));
-        let Some(&call) = called else { continue };
-        let count = counts.entry(call).or_default();
-        *count += 1;
-        if changes(line, call) {
-            found.push((call, *count));
-        }
-    }
-    found
 }
 
 /// What the database is after a fault: the new state, or exactly the old one. Then the verb is done once more.
@@ -217,7 +167,7 @@ fn for_every_point(effects: &[&'static str], check: impl Fn(&str, &str, &Said, b
     for case in CASES {
         let (said, trace) = traced(&own, case, None);
         assert_eq!(said.status, 0, "{}: {said:?}", case.line);
-        let points = points(&trace);
+        let points = points::points(&trace);
         assert!(points.len() >= 5, "{}: the calls are found:\n{trace}", case.line);
         eprintln!("{}: {} points", case.line, points.len());
         for (call, nth) in points {
