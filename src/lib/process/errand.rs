@@ -7,26 +7,24 @@
 //! It changes nothing whatever happens, takes no lock and makes no file, so that it disturbs neither a session nor a delivery.
 //! What changes a maildrop is an overhaul (`overhaul.rs`).
 
-use super::message::LARGEST;
-use super::places;
-use super::session;
+use super::worker::{Worker, cannot};
+use super::{places, session};
 use crate::auth::Account;
 use crate::config::{Config, Sandbox};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::maildrop::mbox::reading::Reading;
 use crate::maildrop::mbox::spool::Spool;
 use crate::maildrop::{self, Found, Maildrop};
-use crate::sys::descriptors::{close_all_but, silence_standard_streams};
+use crate::sys::descriptors::silence_standard_streams;
 use crate::sys::directory::Directory;
 use crate::sys::privileges;
-use crate::sys::process;
 use crate::sys::sandbox::{Calls, Fence, Missing, inside};
-use crate::sys::socket;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+
+pub(crate) use super::worker::Tell;
 
 /// What the child may ask of the kernel: what a session may, and whether the holder of a dotlock lives.
 pub(crate) const CALLS: &[Calls] =
@@ -58,20 +56,6 @@ impl Site {
     }
 }
 
-/// How the child passes on a part of what it finds; a part has at most [`MOST`] octets in JSON.
-pub(crate) type Tell<'a, P> = &'a mut dyn FnMut(&P) -> Result<()>;
-
-/// The longest message of the child.
-pub(crate) const MOST: usize = LARGEST - 1024;
-
-/// What the child says, in JSON.
-#[derive(Serialize, Deserialize)]
-enum Said<P, T> {
-    Part(P),
-    Done(T),
-    Failed { temporary: bool, what: String },
-}
-
 /// Looks at a maildrop: `work` in the child, `part` here for each part that it tells. Nothing is changed.
 ///
 /// # Errors
@@ -86,43 +70,23 @@ where
     P: Serialize + DeserializeOwned,
     T: Serialize + DeserializeOwned,
 {
-    run(&Errand { config, account }, work, part)
+    let worker = Worker::start(&[], |tell| {
+        // Which parts the kernel lacks the server's own log and `pop3d --check` say.
+        let (site, _) = enter(config, account)?;
+        work(site, tell)
+    })?;
+    let heard = worker.hear(part);
+    if heard.is_ok() {
+        worker.wait();
+    } else {
+        worker.stop();
+    }
+    heard
 }
 
 struct Errand<'a> {
     config: &'a Config,
     account: &'a Account,
-}
-
-fn run<P, T>(
-    errand: &Errand<'_>,
-    work: impl FnOnce(Site, Tell<'_, P>) -> Result<T>,
-    mut part: impl FnMut(P) -> Result<()>,
-) -> Result<T>
-where
-    P: Serialize + DeserializeOwned,
-    T: Serialize + DeserializeOwned,
-{
-    let (here, there) = socket::pair().map_err(cannot)?;
-    let child = process::fork(|| {
-        close_all_but(&[there.as_raw_fd()]);
-        let answer = match errand.enter() {
-            // Which parts the kernel lacks the server's own log and `pop3d --check` say.
-            Ok((site, _)) => work(site, &mut |part| say::<&P, ()>(&there, &Said::Part(part))),
-            Err(error) => Err(error),
-        };
-        let said = answer.map_or_else(failed::<T>, Said::Done);
-        u8::from(say::<(), T>(&there, &said).is_err())
-    })?;
-    drop(there);
-    let heard = hear(&here, &mut part);
-    // A child that is still at work hears no more of us.
-    drop(here);
-    if heard.is_err() {
-        child.terminate();
-    }
-    process::wait_for(child);
-    heard
 }
 
 /// From root to the user, behind the fence; for the self-test. What the kernel lacks comes with it.
@@ -167,41 +131,4 @@ impl Errand<'_> {
         let fence = Fence { calls: CALLS, directories: &directories, require };
         fence.close_to_read()
     }
-}
-
-/// What the child says, to its end.
-fn hear<P: DeserializeOwned, T: DeserializeOwned>(
-    here: &OwnedFd,
-    part: &mut impl FnMut(P) -> Result<()>,
-) -> Result<T> {
-    let mut buffer = vec![0; LARGEST];
-    loop {
-        let length = socket::receive(here, &mut buffer, true).map_err(cannot)?.length;
-        if length == 0 {
-            return Err(cannot(io::Error::other("the process that does ended without an answer")));
-        }
-        match serde_json::from_slice(&buffer[..length]) {
-            Ok(Said::Part(told)) => part(told)?,
-            Ok(Said::Done(done)) => return Ok(done),
-            Ok(Said::Failed { temporary, what }) => {
-                return Err(Error::new(if temporary { Kind::Temporary } else { Kind::Permanent }, what));
-            }
-            Err(_) => return Err(cannot(io::ErrorKind::InvalidData.into())),
-        }
-    }
-}
-
-fn say<P: Serialize, T: Serialize>(there: &OwnedFd, said: &Said<P, T>) -> Result<()> {
-    let octets = serde_json::to_vec(said).map_err(|error| cannot(error.into()))?;
-    socket::send(there, &octets, &[], true).map_err(cannot)
-}
-
-fn failed<T>(error: Error) -> Said<(), T> {
-    let mut what = error.to_string();
-    what.truncate(what.floor_char_boundary(MOST / 8));
-    Said::Failed { temporary: error.kind() == Kind::Temporary, what }
-}
-
-fn cannot(cause: io::Error) -> Error {
-    Error::io("cannot work in the maildrop", cause)
 }

@@ -26,4 +26,5 @@ pub(crate) mod spool;
 pub(crate) mod standalone;
 mod vault;
 mod verifier;
+mod worker;
 mod xmit;

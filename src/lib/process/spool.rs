@@ -10,7 +10,7 @@ use super::notice::{Admitted, Notice};
 use super::notice::{put_error, take_error};
 use super::places;
 use super::role::Surroundings;
-use crate::config::{Config, Lock, Sandbox};
+use crate::config::{Config, Sandbox};
 use crate::error::{Error, Kind, Result};
 use crate::maildrop::mbox::local::{Local, LockSet};
 use crate::maildrop::mbox::spool::{Locked, Purpose, Replaced, Spool, UNCERTAIN};
@@ -97,23 +97,26 @@ pub(crate) fn run(session: &OwnedFd, admitted: &Admitted, surroundings: &Surroun
 
 /// From root to the user with the directory's group, for good.
 pub(super) fn enter(admitted: &Admitted, config: &Config) -> Result<(Local, Missing)> {
-    let mut groups = vec![admitted.gid];
-    groups.extend(places::spool_group(&admitted.maildrop));
-    privileges::become_for_good(&Ids { uid: admitted.uid, gid: admitted.gid, groups })?;
-    let above = admitted.maildrop.parent().unwrap_or(Path::new("/"));
-    let directory = Directory::open(above)
-        .map_err(|cause| Error::io(format!("cannot open {}", above.display()), cause))?;
-    // The end of the session ends the helper, after what it has begun.
-    signals::ignore_termination();
-    lock::ignore_lease_breaks().map_err(|cause| Error::io("cannot ignore a signal", cause))?;
+    let directory = become_helper(admitted.uid, admitted.gid, &admitted.maildrop)?;
     LIMITS.apply()?;
     let require = config.sandbox == Sandbox::Require;
     let missing = Fence { calls: CALLS, directories: &inside(&directory), require }.close()?;
-    let set = LockSet {
-        fcntl: config.maildrop.locks.contains(&Lock::Fcntl),
-        dotlock: config.maildrop.locks.contains(&Lock::Dotlock),
-    };
-    Ok((Local::new(&admitted.maildrop, set, admitted.uid)?, missing))
+    Ok((Local::new(&admitted.maildrop, LockSet::of(config), admitted.uid)?, missing))
+}
+
+/// From root to the user with the group of the mailbox's directory, for good; that directory. Nothing ends the process any more but
+/// its own work: the end of who asked ends it after what it has begun.
+///
+/// # Errors
+/// The user may not have the directory, or the system refuses.
+pub(super) fn become_helper(uid: u32, gid: u32, mailbox: &Path) -> Result<Directory> {
+    signals::ignore_termination();
+    lock::ignore_lease_breaks().map_err(|cause| Error::io("cannot ignore a signal", cause))?;
+    let mut groups = vec![gid];
+    groups.extend(places::spool_group(mailbox));
+    privileges::become_for_good(&Ids { uid, gid, groups })?;
+    let above = mailbox.parent().unwrap_or(Path::new("/"));
+    Directory::open(above).map_err(|cause| Error::io(format!("cannot open {}", above.display()), cause))
 }
 
 /// Requests until the session's end closes; dropping `local` then undoes what is unfinished. The dotlock is touched this

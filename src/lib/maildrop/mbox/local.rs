@@ -6,6 +6,7 @@ use super::dotlock::{Dotlock, Dotlocks, Holder, Try};
 use super::late::Late;
 use super::open;
 use super::spool::{LOCKED, Locked, Purpose, Replaced, Spool, UNCERTAIN, not_rewritten};
+use crate::config::{Config, Lock};
 use crate::error::{Error, Kind, Result};
 use crate::sys::directory::Directory;
 use crate::sys::file::{Identity, copy_attributes, set_group, set_mode, set_times, status};
@@ -29,6 +30,14 @@ pub(crate) struct LockSet {
     pub(crate) fcntl: bool,
     /// `MAILBOX.lock`.
     pub(crate) dotlock: bool,
+}
+
+impl LockSet {
+    /// Those that the configuration lists.
+    pub(crate) fn of(config: &Config) -> Self {
+        let has = |lock| config.maildrop.locks.contains(&lock);
+        Self { fcntl: has(Lock::Fcntl), dotlock: has(Lock::Dotlock) }
+    }
 }
 
 impl Default for LockSet {
