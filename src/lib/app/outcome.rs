@@ -1,5 +1,6 @@
 //! How the programs of the administrator end: exit statuses, the one line that says why, and hints that can be typed.
 
+use crate::cli::Exit;
 use crate::config::defaults;
 use crate::error::Error;
 use crate::log::escape::Sentence;
@@ -77,6 +78,15 @@ pub(super) fn status(program: &str, outcome: Outcome) -> u8 {
             status
         }
     }
+}
+
+/// The exit status of a program that ends before it begins, after what clap wants said.
+pub(super) fn early(exit: &Exit) -> u8 {
+    if exit.was_asked_for() {
+        return ui::say(&exit.text).map_or(IO, |()| exit.status);
+    }
+    ui::complain(&exit.text);
+    exit.status
 }
 
 /// Says a sentence on standard error, harmless and with commands that work as they stand.

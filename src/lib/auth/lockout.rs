@@ -12,7 +12,6 @@ use crate::error::{Error, Kind, Result};
 use crate::secrets::{self, LoginAttempt, Logins, Places, State, Store, delegate};
 use crate::sys::account;
 use crate::sys::clock::{self, Zone};
-use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -64,17 +63,10 @@ fn objection(config: &Config, from: Option<IpAddr>, account: &Account) -> Result
         return Ok(Some(reason));
     }
     let time = || {
-        let (weekday, minute) = Zone::local().week_minute(now());
+        let (weekday, minute) = Zone::local().week_minute(clock::wall_seconds());
         WallTime { weekday, minute }
     };
     Ok(policy::limited(&account.limits, time, from))
-}
-
-/// What the child that counts says.
-#[derive(Serialize, Deserialize)]
-struct Counted {
-    locked_out: bool,
-    delay: Duration,
 }
 
 fn count(
@@ -86,7 +78,8 @@ fn count(
 ) -> Result<Judgement> {
     let places = usable(config)?;
     let (place, network) = whence(config, from);
-    let mut attempt = LoginAttempt { user, is_known, network: &network, place: &place, now: now() };
+    let mut attempt =
+        LoginAttempt { user, is_known, network: &network, place: &place, now: clock::wall_seconds() };
     // Programs and modules of others refuse names that nobody has like others.
     let is_sure =
         !config.auth.sources.iter().any(|source| matches!(source, Source::Checkpassword | Source::Pam));
@@ -97,14 +90,9 @@ fn count(
                 Store::open(&places).and_then(|store| store.user(user)).is_ok_and(|user| user.is_some());
             attempt.is_known &= is_of_system || known;
         }
-        State::attempt(&places, &attempt, |tally| {
-            let (written, Judgement { locked_out, delay }) =
-                policy::judge(&config.lockout, tally, shown, attempt.now);
-            (written, Counted { locked_out, delay })
-        })
+        State::attempt(&places, &attempt, |tally| policy::judge(&config.lockout, tally, shown, attempt.now))
     });
-    let Counted { locked_out, delay } = counted.map_err(|error| error.tell(unix::TOLD))?;
-    Ok(Judgement { locked_out, delay })
+    counted.map_err(|error| error.tell(unix::TOLD))
 }
 
 /// Client and range as they are kept.
@@ -146,9 +134,4 @@ pub(crate) fn forgive(config: &Config, user: &str) -> Result<bool> {
     delegate::run(secrets::owner()?.as_ref(), || {
         State::open(&places)?.map_or(Ok(false), |mut state| state.forgive(user))
     })
-}
-
-/// In seconds since 1970.
-fn now() -> i64 {
-    i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX)
 }

@@ -196,7 +196,7 @@ impl From<Error> for Answer {
 
 /// Notes that an entry was used. The login goes on without it: state.db is knowledge, and decides nothing.
 fn note(places: &Places, used: &Use, care: Care) {
-    let now = i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX);
+    let now = clock::wall_seconds();
     let _ = State::note(places, used, now, care);
 }
 

@@ -4,6 +4,7 @@ use super::Reason;
 use crate::config::{Lockout, WallTime};
 use crate::secrets::{Count, Limits, Logins, Tally, Written};
 use crate::sys::account::Shadow;
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub(super) enum Shown {
 }
 
 /// What follows from an attempt and from those before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Judgement {
     /// Wrong passwords of before refuse it.
     pub(super) locked_out: bool,

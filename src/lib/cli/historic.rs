@@ -1,7 +1,7 @@
 //! The command lines of the original: words with one dash, and none at all. They mean verbs of today.
 
 use super::Exit;
-use super::mailauth::{self, AnyType, Options};
+use super::mailauth::{AnyType, Options};
 use clap::{ColorChoice, Parser, Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Line, Exit> {
                 .map_err(|what| Exit { text: format!("mailauth: {what}\n{USAGE}"), status: 64 })?;
             Ok(Line::Historic(historic, config))
         }
-        _ => Ok(Line::Verb(mailauth::parse(args)?)),
+        _ => Ok(Line::Verb(super::read(args)?)),
     }
 }
 

@@ -1,10 +1,8 @@
 //! The command line of `mailauth`.
 
-use super::Exit;
 use crate::config::{Hours, Networks, defaults};
 use crate::ui::Format;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Administer the secrets database of pop3d
@@ -360,18 +358,6 @@ pub fn command() -> clap::Command {
     Options::command()
 }
 
-/// Reads a command line; the first word is the program's name.
-///
-/// # Errors
-/// There is nothing to run: help or version was asked for, or the line is wrong.
-pub(crate) fn parse<I, T>(args: I) -> Result<Options, Exit>
-where
-    I: IntoIterator<Item = T>,
-    T: Into<OsString> + Clone,
-{
-    Ok(Options::try_parse_from(args)?)
-}
-
 fn hours(text: &str) -> Result<Wanted<Hours>, String> {
     if text == "any" { Ok(Wanted::Usual) } else { text.parse().map(Wanted::This) }
 }
@@ -420,9 +406,10 @@ fn ids(text: &str) -> Result<(u32, u32), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{Exit, read};
 
     fn mailauth(line: &str) -> Result<Options, Exit> {
-        parse(std::iter::once("mailauth").chain(line.split_whitespace()))
+        read(std::iter::once("mailauth").chain(line.split_whitespace()))
     }
 
     fn add(line: &str) -> Add {

@@ -6,10 +6,8 @@ mod why;
 pub(crate) use sessions::{Kick, Sessions};
 pub(crate) use why::{Mechanism, Why};
 
-use super::Exit;
 use crate::ui::{Format, human};
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Look at maildrops, sessions and their history, and look after them
@@ -315,24 +313,13 @@ pub fn command() -> clap::Command {
     Options::command()
 }
 
-/// Reads a command line; the first word is the program's name.
-///
-/// # Errors
-/// There is nothing to run: help or version was asked for, or the line is wrong.
-pub(crate) fn parse<I, T>(args: I) -> Result<Options, Exit>
-where
-    I: IntoIterator<Item = T>,
-    T: Into<OsString> + Clone,
-{
-    Ok(Options::try_parse_from(args)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{Exit, read};
 
     fn mailusradm(line: &str) -> Result<Options, Exit> {
-        parse(std::iter::once("mailusradm").chain(line.split_whitespace()))
+        read(std::iter::once("mailusradm").chain(line.split_whitespace()))
     }
 
     #[test]

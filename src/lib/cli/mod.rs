@@ -14,3 +14,19 @@ pub use mailauth::command as mailauth_command;
 pub use mailusradm::command as mailusradm_command;
 pub use pop3d::command as pop3d_command;
 pub(crate) use pop3d::{Options, apply, parse};
+
+use clap::Parser;
+use std::ffi::OsString;
+
+/// Reads a command line; the first word is the program's name.
+///
+/// # Errors
+/// There is nothing to run: help or version was asked for, or the line is wrong.
+pub(crate) fn read<O, I, T>(args: I) -> Result<O, Exit>
+where
+    O: Parser,
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    Ok(O::try_parse_from(args)?)
+}

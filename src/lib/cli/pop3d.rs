@@ -82,7 +82,7 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let mut options = Options::try_parse_from(args)?;
+    let mut options: Options = super::read(args)?;
     options.debug |= options.trace.is_some();
     Ok(options)
 }

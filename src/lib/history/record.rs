@@ -11,10 +11,9 @@
 //! not taken for a whole one. Keys that a reader does not know are ignored, so that a later program can add some.
 
 use crate::log::escape::Value;
-use crate::log::{End, Event, Report, SessionId};
+use crate::log::{End, Event, Report, SessionId, client_word};
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use twox_hash::XxHash3_64;
 
 /// What the lines of this version begin with.
@@ -88,11 +87,6 @@ impl Refusal {
             reason: reason.clone(),
         })
     }
-}
-
-/// A client's address as one word: an IPv4 client of an IPv6 socket as what it is.
-pub(crate) fn client_word(client: Option<SocketAddr>) -> String {
-    client.map_or_else(|| "local".to_owned(), |address| address.ip().to_canonical().to_string())
 }
 
 impl Entry {

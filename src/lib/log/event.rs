@@ -220,6 +220,11 @@ fn fault(
     write!(f, " text={}", Sentence(text.as_bytes()))
 }
 
+/// A client's address as one word: an IPv4 client of an IPv6 socket as what it is.
+pub(crate) fn client_word(client: Option<SocketAddr>) -> String {
+    client.map_or_else(|| "local".to_owned(), |address| address.ip().to_canonical().to_string())
+}
+
 /// An IPv4 client of an IPv6 socket is shown as what it is, so that a filter finds its address.
 struct Client<'a>(&'a Option<SocketAddr>);
 

@@ -9,7 +9,7 @@ mod trace;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use event::{End, Event, Logout, Report, Severity};
+pub(crate) use event::{End, Event, Logout, Report, Severity, client_word};
 pub(crate) use session_id::SessionId;
 
 use crate::error::Result;

@@ -8,8 +8,8 @@ use super::monitor::{Monitor, Speaker, Visit};
 use super::notice::Notice;
 use super::recorder;
 use crate::error::{Error, Result};
-use crate::history::{Entry, Refusal, Session, lines, record};
-use crate::log::{Event, Report, SessionId};
+use crate::history::{Entry, Refusal, Session, lines};
+use crate::log::{Event, Report, SessionId, client_word};
 use crate::sys::clock;
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ impl Monitor {
             start: visit.start,
             seconds,
             user: user.to_owned(),
-            client: record::client_word(visit.peer.address),
+            client: client_word(visit.peer.address),
             mechanism: mechanism.to_owned(),
             tls: tls.to_owned(),
             refused: self.intake.refusals(&visit.id),

@@ -8,7 +8,7 @@
 use crate::auth::Account;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::log::SessionId;
+use crate::log::{SessionId, client_word};
 use crate::sys::directory::Directory;
 use crate::sys::file::{self, FileKind};
 use crate::sys::privileges::{self, Ids};
@@ -134,8 +134,12 @@ fn take(
     }
     let login = login(last_login(&file))?.map(|last| format!(" {last}")).unwrap_or_default();
     let since = clock::wall().as_secs();
-    let holder =
-        format!("{} {} {since} {id} {}{login}\n", std::process::id(), account.name, client_word(peer));
+    let holder = format!(
+        "{} {} {since} {id} {}{login}\n",
+        std::process::id(),
+        account.name,
+        client_word(peer.address)
+    );
     // What is written is for `mailusradm sessions` and the next login; the lock is what counts.
     let _ = file.set_len(0).and_then(|()| file.write_all_at(holder.as_bytes(), 0));
     Ok(lock)
@@ -151,10 +155,6 @@ fn last_login(file: &File) -> Option<u64> {
 
 /// What the file says is shorter.
 const LONGEST: usize = 512;
-
-fn client_word(peer: &Peer) -> String {
-    peer.address.map_or_else(|| "local".to_owned(), |address| address.ip().to_canonical().to_string())
-}
 
 /// The maildrop's path as its lock counts it: without links where root alone decides the way, else as the configuration writes it.
 /// So two ways to one spool meet, and no user can give the own maildrop a new name by moving links about.

@@ -32,7 +32,6 @@ use crate::sys::privileges::Ids;
 use crate::sys::process;
 use crate::sys::setuid::{self, Start};
 use crate::sys::{account, privileges};
-use crate::ui;
 use serde_json::Value;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -51,11 +50,7 @@ pub fn main() -> ExitCode {
     let status = match crate::cli::historic::parse(&args) {
         Ok(Line::Verb(options)) => status(run(options)),
         Ok(Line::Historic(form, config)) => status(run_historic(form, config.as_deref())),
-        Err(exit) if exit.was_asked_for() => ui::say(&exit.text).map_or(IO, |()| exit.status),
-        Err(exit) => {
-            ui::complain(&exit.text);
-            exit.status
-        }
+        Err(exit) => super::outcome::early(&exit),
     };
     ExitCode::from(status)
 }

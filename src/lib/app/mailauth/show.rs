@@ -67,7 +67,7 @@ pub(super) fn known(config: &Config, user: &str) -> Option<Logins> {
 }
 
 fn now() -> i64 {
-    i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX)
+    clock::wall_seconds()
 }
 
 /// The last login, the last refusal, and what wrong passwords have led to.

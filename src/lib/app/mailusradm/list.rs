@@ -202,7 +202,7 @@ fn in_use(config: &Config) -> HashMap<String, String> {
 
 fn is_wanted(row: &Row, options: &List) -> bool {
     let size = row.summary.map(|summary| summary.octets).max(row.disk).unwrap_or(0);
-    let now = i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX);
+    let now = clock::wall_seconds();
     let idle = |least: u64| {
         let unused = row.last_login.map_or(i64::MAX, |last| now.saturating_sub(last));
         unused >= i64::try_from(least).unwrap_or(i64::MAX)

@@ -12,7 +12,7 @@ mod strays;
 mod transfer;
 mod why;
 
-use super::outcome::{self, Failure, IO, NO, NO_PERMISSION, NO_USER, Outcome, USAGE, hints_name};
+use super::outcome::{self, Failure, NO, NO_PERMISSION, NO_USER, Outcome, USAGE, hints_name};
 use crate::auth::{Account, roster};
 use crate::cli::mailusradm::{Listing, Options, Verb};
 use crate::config::Config;
@@ -27,13 +27,9 @@ const PROGRAM: &str = "mailusradm";
 /// Runs the program; the entry point of the binary.
 pub fn main() -> ExitCode {
     process::private_files();
-    let status = match crate::cli::mailusradm::parse(std::env::args_os()) {
+    let status = match crate::cli::read(std::env::args_os()) {
         Ok(options) => outcome::status(PROGRAM, run(options)),
-        Err(exit) if exit.was_asked_for() => ui::say(&exit.text).map_or(IO, |()| exit.status),
-        Err(exit) => {
-            ui::complain(&exit.text);
-            exit.status
-        }
+        Err(exit) => outcome::early(&exit),
     };
     ExitCode::from(status)
 }

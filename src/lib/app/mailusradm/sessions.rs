@@ -32,7 +32,7 @@ pub(super) fn run(options: &Sessions, config: &Config) -> Outcome {
     let zone = Zone::local();
     loop {
         let shown = super::render(table(options, config)?, &options.listing)?;
-        let now = zone.time(i64::try_from(clock::wall().as_secs()).unwrap_or(i64::MAX));
+        let now = zone.time(clock::wall_seconds());
         ui::say(&screen(&format!("mailusradm sessions, every {seconds} s, {now}\n\n{shown}")))?;
         clock::wait(Duration::from_secs(seconds));
     }
