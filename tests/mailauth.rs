@@ -75,8 +75,10 @@ impl Site {
     /// The answer to PASS.
     fn pass(&self, user: &str, password: &str) -> String {
         let mut client = self.0.connect();
-        client.ok(&format!("USER {user}"));
-        client.command(&format!("PASS {password}"))
+        let reply = client.login(user, password);
+        // Who leaves at once ends the server too, maybe before it has written its log.
+        client.server_ends();
+        reply
     }
 
     /// A connection with its challenge: somebody can use APOP, so it is announced.
@@ -90,7 +92,9 @@ impl Site {
     /// The answer to APOP.
     fn apop(&self, user: &str, secret: &str) -> String {
         let (mut client, challenge) = self.challenged();
-        client.command(&apop(user, &challenge, secret))
+        let reply = client.command(&apop(user, &challenge, secret));
+        client.server_ends();
+        reply
     }
 }
 
