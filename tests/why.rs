@@ -16,6 +16,8 @@ use common::machine::{Mounts, chmod, make_directory, write};
 use common::site::Site;
 use common::world::{NEIGHBOURS_HASH, QUICK_HASH, Setup, tcp_pair, uid};
 use common::{Child, PASSWORD, World, isolated_with_network, mail};
+use std::any::Any;
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{chown, symlink};
@@ -90,6 +92,16 @@ fn logs_in(world: &World) -> bool {
     let _ = ours.read_to_string(&mut said);
     server.wait(common::PATIENCE);
     said.lines().nth(3).is_some_and(|line| line.starts_with("+OK 2 "))
+}
+
+thread_local! {
+    /// What was planted and has to last as long as the test, whose thread this is.
+    static PLANTED: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Ends it with the test: a server that is let go of for good would outlive it.
+fn keep(planted: impl Any) {
+    PLANTED.with_borrow_mut(|all| all.push(Box::new(planted)));
 }
 
 /// Plants the fault, and sees `why` name it and a login fail.
@@ -216,7 +228,7 @@ faults! {
     a_listener_for_this_machine_alone {
         config: "plaintext = \"always\"\n",
         line: "--from 192.0.2.1", step: "service",
-        plant: |world| { std::mem::forget(Site::start(world)); },
+        plant: |world| { keep(Site::start(world).server); },
         what: "clients on this machine alone reach 127.0.0.1:110", fix: "listen on", login: NotTried,
     }
     passwords_that_are_never_taken {
@@ -301,7 +313,7 @@ faults! {
         what: "no user pop", fix: "pop",
     }
     somebody_is_logged_in {
-        plant: |world| { std::mem::forget(world.log_in("ann")); }, step: "session",
+        plant: |world| { keep(world.log_in("ann")); }, step: "session",
         what: "in use: ann is logged in from 127.0.0.1 since 2", fix: "kick ann",
     }
     a_run_directory_without_room {
@@ -309,7 +321,7 @@ faults! {
             make_directory(Path::new("/run/poptools"), 0o711);
             let mut mounts = Mounts::default();
             mounts.empty(Path::new("/run/poptools"), "mode=711,size=4k,nr_inodes=4");
-            std::mem::forget(mounts);
+            keep(mounts);
             for name in ["session", "empty", "verify"] { let _ = fs::create_dir(format!("/run/poptools/{name}")); }
         },
         step: "server", what: "cannot lock files in /run/poptools: No space left", fix: "make room",
@@ -363,7 +375,7 @@ faults! {
                 l_pid: 0,
             };
             nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETLK(&range)).unwrap();
-            std::mem::forget(file);
+            keep(file);
         },
         step: "maildrop", what: "has the mailbox /var/mail/ann locked (fcntl)", fix: "fuser", login: NotTried,
     }
