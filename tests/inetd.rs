@@ -54,13 +54,13 @@ fn greeting_names_product_version_and_host() {
     // Design, section 3.
     isolated(|| {
         let world = World::start();
-        let greeting = world.connect().greeting;
+        let greeting = world.connect().greeting.clone();
         let expected = format!(
             "+OK poptools POP3 server (version {}) at mail.example.org starting.",
             env!("CARGO_PKG_VERSION")
         );
         assert!(greeting.starts_with(&expected), "{greeting}");
-        let shy = World::setup().config("shy = true").start().connect().greeting;
+        let shy = World::setup().config("shy = true").start().connect().greeting.clone();
         assert!(shy.starts_with("+OK") && !shy.contains("poptools"), "{shy}");
     });
 }

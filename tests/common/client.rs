@@ -178,19 +178,25 @@ impl Client {
     }
 
     /// Closes the connection as a lost client does; the server process is left to watch.
-    pub(crate) fn hang_up(self) -> Child {
-        let Self { stream, server, .. } = self;
+    pub(crate) fn hang_up(mut self) -> Child {
+        self.close();
+        self.take_server()
+    }
+
+    fn close(&self) {
         // The server may have closed it already.
-        let _ = stream.shutdown(Shutdown::Both);
-        server
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    fn take_server(&mut self) -> Child {
+        std::mem::replace(&mut self.server, Child::nobody())
     }
 
     /// Closes the connection with a TCP reset.
-    pub(crate) fn reset(self) -> Child {
+    pub(crate) fn reset(mut self) -> Child {
         let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
         nix::sys::socket::setsockopt(&self.stream, nix::sys::socket::sockopt::Linger, &at_once).unwrap();
-        let Self { server, .. } = self;
-        server
+        self.take_server()
     }
 
     /// Waits for the end of the process that served this connection.
@@ -207,6 +213,15 @@ impl Client {
     /// Changes the time limit of each read.
     pub(crate) fn patience(&self, limit: Duration) {
         self.stream.set_read_timeout(Some(limit)).unwrap();
+    }
+}
+
+/// A client that leaves lets its server come to its own end, so that all that it logs and writes is there;
+/// only one that does not is killed.
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.close();
+        self.server.wait(PATIENCE / 2);
     }
 }
 
