@@ -60,7 +60,8 @@ impl Served {
 
     /// Whether greetings have a challenge, now or soon: a server that stays looks once a second.
     fn challenges(&self) -> bool {
-        let greeting = || Client::new(TcpStream::connect(ADDRESS).unwrap(), Child::nobody(), 0).greeting.clone();
+        let greeting =
+            || Client::new(TcpStream::connect(ADDRESS).unwrap(), Child::nobody(), 0).greeting.clone();
         common::within(Duration::from_secs(3), || greeting().contains('<').then_some(())).is_some()
     }
 
