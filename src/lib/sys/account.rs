@@ -3,6 +3,7 @@
 use crate::secret::Secret;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int};
 use std::io;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -55,12 +56,13 @@ pub(crate) struct Shadow {
 /// # Errors
 /// A database cannot be asked.
 pub(crate) fn user(name: &str) -> io::Result<Option<User>> {
+    let mut buffer = buffer();
     // SAFETY: getpwnam_r(3) is such a function.
-    let found = unsafe { lookup(name, libc::getpwnam_r) }?;
+    let found = unsafe { lookup(&mut buffer, name, libc::getpwnam_r) }?;
     Ok(found.as_ref().map(from_passwd))
 }
 
-fn from_passwd(found: &Found<libc::passwd>) -> User {
+fn from_passwd(found: &Found<'_, libc::passwd>) -> User {
     let entry = &found.entry;
     // SAFETY: all three are strings of this entry.
     let (name, home, hash) =
@@ -82,11 +84,12 @@ pub(crate) fn users() -> Vec<User> {
     // SAFETY: no arguments; the database's position is one for the process, and one thread asks for it.
     unsafe { libc::setpwent() };
     let mut users = Vec::new();
-    loop {
-        // SAFETY: the call does what getpwent_r(3) does, which is such a function but for the name.
-        let found = unsafe { ask(|entry, buffer: &mut [u8], found| next_passwd(entry, buffer, found)) };
-        let Ok(Some(found)) = found else { break };
-        users.push(from_passwd(&found));
+    // SAFETY: the call does what getpwent_r(3) does, which is such a function but for the name.
+    unsafe {
+        walk(usize::MAX, next_passwd, |found| {
+            users.push(from_passwd(found));
+            false
+        });
     }
     // SAFETY: no arguments; it closes what setpwent opened.
     unsafe { libc::endpwent() };
@@ -118,8 +121,9 @@ pub(crate) fn own_name() -> io::Result<Option<String>> {
 /// # Errors
 /// The database cannot be asked, or we may not.
 pub(crate) fn shadow(name: &str) -> io::Result<Option<Shadow>> {
+    let mut buffer = buffer();
     // SAFETY: getspnam_r(3) is such a function.
-    let found = unsafe { lookup(name, libc::getspnam_r) }?;
+    let found = unsafe { lookup(&mut buffer, name, libc::getspnam_r) }?;
     Ok(found.map(|found| {
         let entry = &found.entry;
         Shadow {
@@ -137,7 +141,7 @@ fn day(value: impl Into<i64>) -> Option<i64> {
     Some(value.into()).filter(|days| *days >= 0)
 }
 
-fn password(found: &Found<libc::spwd>) -> &[u8] {
+fn password<'a>(found: &'a Found<'_, libc::spwd>) -> &'a [u8] {
     // SAFETY: a string of this entry.
     unsafe { found.text(found.entry.sp_pwdp) }
 }
@@ -147,14 +151,12 @@ pub(crate) fn first_shadow<T>(mut choose: impl FnMut(&[u8]) -> Option<T>) -> Opt
     // SAFETY: no arguments; the database's position is one for the process, and one thread asks for it.
     unsafe { libc::setspent() };
     let mut chosen = None;
-    for _ in 0..MAX_ENTRIES {
-        // SAFETY: the call does what getspent_r(3) does, which is such a function but for the name.
-        let found = unsafe { ask(|entry, buffer: &mut [u8], found| next_shadow(entry, buffer, found)) };
-        let Ok(Some(found)) = found else { break };
-        chosen = choose(password(&found));
-        if chosen.is_some() {
-            break;
-        }
+    // SAFETY: the call does what getspent_r(3) does, which is such a function but for the name.
+    unsafe {
+        walk(MAX_ENTRIES, next_shadow, |found| {
+            chosen = choose(password(found));
+            chosen.is_some()
+        });
     }
     // SAFETY: no arguments; it closes what setspent opened.
     unsafe { libc::endspent() };
@@ -173,14 +175,20 @@ unsafe fn next_shadow(_: *mut libc::spwd, _: &mut [u8], _: &mut *mut libc::spwd)
     libc::ENOENT
 }
 
-/// An entry, with the buffer that its strings stand in.
-struct Found<T> {
-    entry: T,
-    /// Wiped when it goes.
-    _buffer: Zeroizing<Vec<u8>>,
+/// What the strings of entries stand in; wiped when it goes.
+type Buffer = Zeroizing<Vec<u8>>;
+
+fn buffer() -> Buffer {
+    Zeroizing::new(vec![0; BUFFER])
 }
 
-impl<T> Found<T> {
+/// An entry, whose strings stand in a buffer that nobody else uses as long as it is there.
+struct Found<'a, T> {
+    entry: T,
+    buffer: PhantomData<&'a mut [u8]>,
+}
+
+impl<T> Found<'_, T> {
     /// A string of the entry; empty where NSS left it out.
     ///
     /// # Safety
@@ -194,6 +202,30 @@ impl<T> Found<T> {
     }
 }
 
+/// Hands over the entries that a call gives one after the other, until `each` has enough or there have been so many. All of them pass
+/// one buffer: to make and wipe one for each would take as long as a cheap password hash, in a walk that only who does not exist
+/// costs.
+///
+/// # Safety
+/// As [`ask`].
+unsafe fn walk<T>(
+    most: usize,
+    next: unsafe fn(*mut T, &mut [u8], &mut *mut T) -> c_int,
+    mut each: impl FnMut(&Found<'_, T>) -> bool,
+) {
+    let mut buffer = buffer();
+    for _ in 0..most {
+        // SAFETY: the caller's promise; entry and buffer are writable.
+        let call =
+            |entry: *mut T, buffer: &mut [u8], found: &mut *mut T| unsafe { next(entry, buffer, found) };
+        // SAFETY: the caller's promise.
+        let Ok(Some(found)) = (unsafe { ask(&mut buffer, call) }) else { return };
+        if each(&found) {
+            return;
+        }
+    }
+}
+
 /// A function such as getpwnam_r(3): name, entry, buffer, its length, what was found.
 type Lookup<T> = unsafe extern "C" fn(*const c_char, *mut T, *mut c_char, usize, *mut *mut T) -> c_int;
 
@@ -202,14 +234,18 @@ type Lookup<T> = unsafe extern "C" fn(*const c_char, *mut T, *mut c_char, usize,
 /// # Safety
 /// The function reads a name that ends in NUL, fills the entry and the buffer, and returns 0 with a pointer to the entry only when
 /// all fields are filled, strings with pointers into the buffer.
-unsafe fn lookup<T>(name: &str, function: Lookup<T>) -> io::Result<Option<Found<T>>> {
+unsafe fn lookup<'a, T>(
+    buffer: &'a mut Buffer,
+    name: &str,
+    function: Lookup<T>,
+) -> io::Result<Option<Found<'a, T>>> {
     let Ok(name) = CString::new(name) else { return Ok(None) };
     let call = |entry: *mut T, buffer: &mut [u8], found: &mut *mut T| {
         // SAFETY: the name ends in NUL, entry and buffer are writable and as long as told.
         unsafe { function(name.as_ptr(), entry, buffer.as_mut_ptr().cast(), buffer.len(), found) }
     };
     // SAFETY: the caller's promise.
-    unsafe { ask(call) }
+    unsafe { ask(buffer, call) }
 }
 
 /// The entry that a call finds, which is given the place of the entry, a buffer, and the place of what was found.
@@ -218,29 +254,25 @@ unsafe fn lookup<T>(name: &str, function: Lookup<T>) -> io::Result<Option<Found<
 /// The call returns 0 and a pointer that is not null only when it has filled all fields of the entry, strings with pointers into
 /// the buffer.
 unsafe fn ask<T>(
+    buffer: &mut Buffer,
     mut call: impl FnMut(*mut T, &mut [u8], &mut *mut T) -> c_int,
-) -> io::Result<Option<Found<T>>> {
+) -> io::Result<Option<Found<'_, T>>> {
     let mut entry = MaybeUninit::uninit();
-    let buffer = with_buffer(|buffer, found: &mut *mut T| call(entry.as_mut_ptr(), buffer, found))?;
-    // SAFETY: the caller's promise: an entry was found, so all its fields are filled. Moving a buffer moves none of its octets.
-    Ok(buffer.map(|buffer| Found { entry: unsafe { entry.assume_init() }, _buffer: buffer }))
+    let is_found = fill(buffer, |buffer, found: &mut *mut T| call(entry.as_mut_ptr(), buffer, found))?;
+    // SAFETY: the caller's promise: an entry was found, so all its fields are filled.
+    Ok(is_found.then(|| Found { entry: unsafe { entry.assume_init() }, buffer: PhantomData }))
 }
 
-/// Calls an `_r` function with larger and larger buffers; `None` when nothing was found, else the buffer that
-/// the entry points into. Each buffer is wiped when it goes.
-fn with_buffer<T>(
-    mut call: impl FnMut(&mut [u8], &mut *mut T) -> c_int,
-) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-    let mut size = BUFFER;
+/// Calls an `_r` function, with a larger and larger buffer when it asks for one; whether it found something, whose strings are in
+/// the buffer then. A buffer that was too small is wiped.
+fn fill<T>(buffer: &mut Buffer, mut call: impl FnMut(&mut [u8], &mut *mut T) -> c_int) -> io::Result<bool> {
     loop {
-        let mut buffer = Zeroizing::new(vec![0; size]);
         let mut found = ptr::null_mut();
-        match call(&mut buffer, &mut found) {
-            0 if found.is_null() => return Ok(None),
-            0 => return Ok(Some(buffer)),
+        match call(buffer, &mut found) {
+            0 => return Ok(!found.is_null()),
             libc::EINTR => {}
-            libc::ERANGE if size < MAX_BUFFER => size *= 2,
-            libc::ENOENT | libc::ESRCH => return Ok(None),
+            libc::ERANGE if buffer.len() < MAX_BUFFER => *buffer = Zeroizing::new(vec![0; 2 * buffer.len()]),
+            libc::ENOENT | libc::ESRCH => return Ok(false),
             code => return Err(io::Error::from_raw_os_error(code)),
         }
     }
@@ -273,8 +305,8 @@ mod tests {
     #[test]
     fn a_buffer_grows_until_the_entry_fits() {
         let mut sizes = Vec::new();
-        let mut entry = 0_u8;
-        let buffer = with_buffer(|buffer, found: &mut *mut u8| {
+        let (mut entry, mut buffer) = (0_u8, buffer());
+        let found = fill(&mut buffer, |buffer, found: &mut *mut u8| {
             sizes.push(buffer.len());
             if buffer.len() < 3 * BUFFER {
                 return libc::ERANGE;
@@ -282,7 +314,34 @@ mod tests {
             *found = &raw mut entry;
             0
         });
-        assert_eq!(buffer.unwrap().unwrap().len(), 4 * BUFFER);
+        assert!(found.unwrap());
+        assert_eq!(buffer.len(), 4 * BUFFER);
         assert_eq!(sizes, [BUFFER, 2 * BUFFER, 4 * BUFFER]);
+    }
+
+    #[test]
+    fn a_walk_takes_all_entries_through_one_buffer() {
+        // A call whose entries count what is in the buffer, so each finds what the one before has left.
+        unsafe fn next(entry: *mut u8, buffer: &mut [u8], found: &mut *mut u8) -> c_int {
+            buffer[0] += 1;
+            // SAFETY: a place for an entry.
+            unsafe { entry.write(buffer[0]) };
+            *found = entry;
+            0
+        }
+        let (mut all, mut some) = (Vec::new(), Vec::new());
+        // SAFETY: the call fills the entry, which has no strings.
+        unsafe {
+            walk(5, next, |found| {
+                all.push(found.entry);
+                false
+            });
+            walk(5, next, |found| {
+                some.push(found.entry);
+                found.entry == 2
+            });
+        }
+        assert_eq!(all, [1, 2, 3, 4, 5]);
+        assert_eq!(some, [1, 2], "until there is enough");
     }
 }
