@@ -38,7 +38,7 @@ impl Error {
     /// An error with the sentence for the log, such as `/var/mail/ann is a directory`.
     pub(crate) fn new(kind: Kind, what: impl Into<String>) -> Self {
         let told = match kind {
-            Kind::InUse => "maildrop is in use by another session",
+            Kind::InUse => "Maildrop lock busy!  Is another session active?",
             Kind::LoginDelay => "You logged in a moment ago, try again later",
             Kind::Temporary => "the maildrop is not available now, try again later",
             Kind::Permanent | Kind::Usage | Kind::Config => {

@@ -127,8 +127,7 @@ fn take(
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            return Err(Error::new(Kind::InUse, format!("{} is in use by another session", path.display()))
-                .tell("Maildrop lock busy!  Is another session active?"));
+            return Err(Error::new(Kind::InUse, format!("{} is in use by another session", path.display())));
         }
         Err(TryLockError::Error(cause)) => return Err(failed(cause)),
     }

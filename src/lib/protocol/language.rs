@@ -192,7 +192,6 @@ const GERMAN: &[(&str, &str)] = &[
         "Maildrop lock busy!  Is another session active?",
         "Das Postfach ist gesperrt. Läuft noch eine andere Sitzung?",
     ),
-    ("maildrop is in use by another session", "eine andere Sitzung benutzt das Postfach"),
     (
         "the maildrop is not available now, try again later",
         "das Postfach ist gerade nicht verfügbar, bitte später noch einmal",
@@ -236,7 +235,6 @@ const GERMAN: &[(&str, &str)] = &[
     ("the server is too busy, try again later", "der Server ist überlastet, bitte später noch einmal"),
     ("the server is shutting down", "der Server wird beendet"),
     ("too many connections, try again later", "zu viele Verbindungen, bitte später noch einmal"),
-    ("login failed, try again", "Anmeldung gescheitert, bitte noch einmal"),
     (
         "logins are not possible now, try again later",
         "Anmeldungen sind gerade nicht möglich, bitte später noch einmal",
