@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "sys",
         ],
     ),
-    ("fuzzing", &["process", "maildrop", "secrets", "protocol", "sys"]),
+    ("fuzzing", &["process", "history", "maildrop", "secrets", "protocol", "sys"]),
     ("cli", &["ui", "config", "error"]),
     ("ui", &["error", "secret"]),
     (

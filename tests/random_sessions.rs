@@ -205,6 +205,8 @@ fn facts(dice: &mut Dice) -> TlsFacts {
 fn setup(dice: &mut Dice) -> authorization::Setup {
     let tls = facts(dice);
     authorization::Setup {
+        max_errors: 10,
+        max_refusals: 3,
         host: "mx.example".to_owned(),
         shy: false,
         challenge: Some("1@mx".to_owned()),

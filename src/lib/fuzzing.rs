@@ -1,8 +1,10 @@
 //! Entry points for the fuzz targets (`fuzz/`), the benchmarks, and the test that replays the corpora: whatever the octets are, nothing panics,
 //! and what was promised of the outcome holds. Not part of the library's interface.
 
+mod files;
 mod wire;
 
+pub use files::{history, ids};
 pub use wire::{header, import, message, proxy, sasl, xmit};
 
 use crate::maildrop::index::{self, Index, Layout, Record};
@@ -27,6 +29,8 @@ pub const TARGETS: &[Target] = &[
     ("xmit", xmit),
     ("header", header),
     ("import", import),
+    ("history", history),
+    ("ids", ids),
 ];
 
 /// The scanner of mbox files: however the octets come, it finds the same messages, in order and inside the file.

@@ -38,6 +38,8 @@ impl Machines {
     pub(crate) fn new(fixture: &Fixture, setup: &[String]) -> Self {
         let has = |word: &str| setup.iter().any(|set| set == word);
         let setup = authorization::Setup {
+            max_errors: 10,
+            max_refusals: 3,
             host: HOST.to_owned(),
             shy: has("shy"),
             challenge: has("challenge").then(|| "0123456789abcdef@mx.example".to_owned()),

@@ -1,6 +1,6 @@
 //! Values that the types alone do not check: ranges, and what contradicts what.
 
-use super::{Announce, Config, Source, defaults};
+use super::{Announce, Config, Limits, Source, defaults};
 use std::path::Path;
 use std::time::Duration;
 
@@ -49,6 +49,7 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     ] {
         fault(key, (1..=most).contains(&prefix), || format!("must be 1 to {most} bits"))?;
     }
+    limits(&config.limits)?;
     fault("limits.max_message", config.limits.max_message >= defaults::MIN_MAX_MESSAGE, || {
         format!("must be at least {} octets", defaults::MIN_MAX_MESSAGE)
     })?;
@@ -62,6 +63,23 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     fault("log.history_size", config.log.history_size >= defaults::MIN_HISTORY_SIZE, || {
         format!("must be at least {} octets; history = false keeps none", defaults::MIN_HISTORY_SIZE)
     })
+}
+
+fn limits(limits: &Limits) -> Result<(), Fault> {
+    let counts = defaults::COUNTS;
+    for (key, value) in
+        [("limits.max_errors", limits.max_errors), ("limits.max_refusals", limits.max_refusals)]
+    {
+        fault(key, counts.contains(&value), || format!("must be {} to {}", counts.start(), counts.end()))?;
+    }
+    for (key, octets) in
+        [("limits.max_memory", limits.max_memory), ("limits.max_login_memory", limits.max_login_memory)]
+    {
+        fault(key, octets >= defaults::MIN_MEMORY, || {
+            format!("must be at least {} octets", defaults::MIN_MEMORY)
+        })?;
+    }
+    Ok(())
 }
 
 fn lockout(config: &Config) -> Result<(), Fault> {

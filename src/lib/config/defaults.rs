@@ -82,6 +82,25 @@ const LIMITS_PREFIX_V4: u8 = 32;
 /// The smallest network that one customer has of IPv6 (RFC 6177).
 const LIMITS_PREFIX_V6: u8 = 64;
 
+/// No client of users makes ten, and a scanner or a web browser's request is rid of quickly.
+const MAX_ERRORS: u32 = 10;
+
+/// A new connection costs a guesser more.
+const MAX_REFUSALS: u32 = 3;
+
+/// More is no limit: who sends them is served for as long as a login may take.
+pub(super) const COUNTS: RangeInclusive<u32> = 1..=1000;
+
+/// A session has buffers of fixed size, whatever its maildrop; this is room for an interpreter with its libraries, and an end for what
+/// has gone wrong.
+const MAX_MEMORY: u64 = 2 << 30;
+
+/// Some thousand connections with TLS take a tenth of it.
+const MAX_LOGIN_MEMORY: u64 = 1 << 30;
+
+/// The program with its libraries has a quarter of it.
+pub(super) const MIN_MEMORY: u64 = 64 << 20;
+
 /// Verifications that wait, standalone; more than that would not have their turn in time (44 ms each).
 pub(crate) const MAX_WAITING: usize = 2000;
 
@@ -237,6 +256,10 @@ impl Default for Limits {
             max_rate: MAX_RATE,
             prefix_v4: LIMITS_PREFIX_V4,
             prefix_v6: LIMITS_PREFIX_V6,
+            max_errors: MAX_ERRORS,
+            max_refusals: MAX_REFUSALS,
+            max_memory: MAX_MEMORY,
+            max_login_memory: MAX_LOGIN_MEMORY,
             max_message: MAX_MESSAGE,
             login_delay: LOGIN_DELAY,
         }

@@ -330,6 +330,14 @@ pub(crate) struct Limits {
     pub(crate) prefix_v4: u8,
     /// The same of an IPv6 address.
     pub(crate) prefix_v6: u8,
+    /// Syntax errors before login; with the last one the connection closes.
+    pub(crate) max_errors: u32,
+    /// Refused logins on one connection; with the last one it closes.
+    pub(crate) max_refusals: u32,
+    /// Octets of address space of a session, and of a checkpassword program.
+    pub(crate) max_memory: u64,
+    /// The same of a login process.
+    pub(crate) max_login_memory: u64,
     /// Octets of a message that XTND XMIT takes.
     pub(crate) max_message: u64,
     /// From a login to the next one of the same user; the file has seconds.

@@ -53,6 +53,10 @@ fn every_key_of_this_version_is_read() {
         idle_timeout = 700
         login_timeout = 30
         max_verifications = 3
+        max_errors = 5
+        max_refusals = 2
+        max_memory = 200000000
+        max_login_memory = 100000000
         max_message = 2048
         [xtnd]
         xlst = false
@@ -79,6 +83,8 @@ fn every_key_of_this_version_is_read() {
     assert_eq!(config.auth.virtual_owner, "vmail");
     assert_eq!((config.limits.idle_timeout.as_secs(), config.limits.login_timeout.as_secs()), (700, 30));
     assert_eq!((config.limits.verifications(), config.limits.max_message), (3, 2048));
+    assert_eq!((config.limits.max_errors, config.limits.max_refusals), (5, 2));
+    assert_eq!((config.limits.max_memory, config.limits.max_login_memory), (200_000_000, 100_000_000));
     assert!(!config.xtnd.xlst && !config.xtnd.xmit && config.log.statistics);
     assert_eq!(config.xtnd.sendmail, Path::new("/bin/s"));
 }
@@ -160,6 +166,10 @@ fn values_out_of_range_and_contradictions_are_errors() {
         ("[auth]\nfailure_delay = 9\n[limits]\nlogin_timeout = 9", "auth.failure_delay"),
         ("[limits]\nmax_verifications = 5000", "limits.max_verifications"),
         ("[limits]\nmax_message = 10", "limits.max_message"),
+        ("[limits]\nmax_errors = 0", "limits.max_errors"),
+        ("[limits]\nmax_refusals = 1001", "limits.max_refusals"),
+        ("[limits]\nmax_memory = 1000000", "limits.max_memory"),
+        ("[limits]\nmax_login_memory = 0", "limits.max_login_memory"),
         ("[xtnd]\nsendmail = \"sendmail -t\"", "xtnd.sendmail"),
     ] {
         let said = fault(text);

@@ -75,6 +75,13 @@ fn write(mut file: &File, size: u64, line: &str) -> io::Result<u64> {
     Ok(size + line.len() as u64)
 }
 
+/// These octets as one line whose checksum is right, for the fuzz target.
+pub(crate) fn seal(body: &[u8]) -> Vec<u8> {
+    let body: Vec<u8> = body.iter().copied().filter(|octet| *octet != b'\n').collect();
+    let sum = super::record::sum(&body);
+    [&body, format!(" sum={sum}\n").as_bytes()].concat()
+}
+
 /// Whether there are lines that could be moved.
 pub(crate) fn has_some(directory: &Path) -> bool {
     let size = |name| directory.join(name).symlink_metadata().map(|found| found.len());
@@ -86,7 +93,7 @@ pub(crate) fn has_some(directory: &Path) -> bool {
 ///
 /// # Errors
 /// The file cannot be read, or what `each` says.
-pub(super) fn each_line(
+pub(crate) fn each_line(
     file: &File,
     offset: u64,
     each: &mut dyn FnMut(Option<Entry>) -> Result<()>,

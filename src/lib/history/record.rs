@@ -139,15 +139,15 @@ impl Entry {
             ),
         };
         debug_assert!(done.is_ok(), "writing to a string cannot fail");
-        let sum = XxHash3_64::oneshot(line.as_bytes());
-        line + &format!(" sum={sum:016x}\n")
+        let sum = sum(line.as_bytes());
+        line + &format!(" sum={sum}\n")
     }
 
     /// Reads a line without its end; none for one that is torn, or not of this version.
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         let line = std::str::from_utf8(line).ok()?;
-        let (body, sum) = line.rsplit_once(" sum=")?;
-        if sum != format!("{:016x}", XxHash3_64::oneshot(body.as_bytes())) {
+        let (body, sealed) = line.rsplit_once(" sum=")?;
+        if sealed != sum(body.as_bytes()) {
             return None;
         }
         let mut words = body.split(' ');
@@ -159,6 +159,11 @@ impl Entry {
             _ => None,
         }
     }
+}
+
+/// What stands behind ` sum=`.
+pub(super) fn sum(body: &[u8]) -> String {
+    format!("{:016x}", XxHash3_64::oneshot(body))
 }
 
 /// A value as text, cut where somebody would fill the disk with it.

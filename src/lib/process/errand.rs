@@ -107,7 +107,7 @@ impl Errand<'_> {
         let found = maildrop::find_to_read(self.config.maildrop.format, &path, uid);
         let above = Directory::open(path.parent().unwrap_or(Path::new("/"))).ok().map(Directory::read_only);
         let state = self.state_to_read()?;
-        session::LIMITS.apply()?;
+        session::limits(self.config).apply()?;
         let missing = self.fence(found.as_ref().ok(), &state, above.as_ref())?;
         let spool = Box::new(Reading::of(found.as_ref().ok())?);
         Ok((Site { path, uid, found, above, state, spool }, missing))

@@ -24,7 +24,8 @@ pub(crate) fn start(
     config: Config,
     log: Log,
 ) -> Result<Monitor> {
-    let cell = Cell { root: places::prepare(&config)?, ids: login_ids()? };
+    let cell =
+        Cell { root: places::prepare(&config)?, ids: login_ids()?, memory: config.limits.max_login_memory };
     let mut monitor = Monitor::new(config, log, session)?;
     monitor.start_login(client, session, &cell, tls)?;
     Ok(monitor)

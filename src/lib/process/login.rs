@@ -51,7 +51,7 @@ pub(crate) const CALLS: &[Calls] =
 
 /// No file is written; descriptors and memory are those of many connections.
 const LIMITS: Limits =
-    Limits { descriptors: Some(65_536), memory: Some(1 << 30), file_size: Some(0), may_fork: false };
+    Limits { descriptors: Some(65_536), memory: None, file_size: Some(0), may_fork: false };
 
 /// How long a verdict may take: a queue for verification, a wait for the mailbox's locks, a scan.
 const VERDICT: Duration = Duration::from_secs(120);
@@ -70,6 +70,8 @@ pub(crate) struct Cell {
     pub(crate) ids: Option<Ids>,
     /// The empty directory that becomes its root.
     pub(crate) root: PathBuf,
+    /// `limits.max_login_memory`.
+    pub(crate) memory: u64,
 }
 
 impl Cell {
@@ -80,7 +82,7 @@ impl Cell {
             privileges::confine_to(&self.root)?;
             privileges::become_for_good(ids)?;
         }
-        LIMITS.apply()?;
+        Limits { memory: Some(self.memory), ..LIMITS }.apply()?;
         Fence { calls: CALLS, directories: NOWHERE, require }.close()
     }
 }
@@ -232,6 +234,8 @@ impl<'a> Server<'a> {
             plaintext_over_tls: self.surroundings.plaintext_allowed(peer, true),
             tls: None,
             login_delay: self.surroundings.login_delay(self.announced),
+            max_errors: config.limits.max_errors,
+            max_refusals: config.limits.max_refusals,
             seed: auth::seed(),
         }
     }

@@ -166,7 +166,11 @@ impl Stage {
         config.run_dir = place.join("run");
         config.state_dir = place.join("state");
         config.maildrop.format = Format::Mbox;
-        let cell = Cell { root: places::prepare(&config)?, ids: inetd::login_ids()? };
+        let cell = Cell {
+            root: places::prepare(&config)?,
+            ids: inetd::login_ids()?,
+            memory: config.limits.max_login_memory,
+        };
         let user = if alone { privileges::own() } else { nobody() };
         let account = Account {
             name: "selftest".to_owned(),

@@ -13,6 +13,7 @@ use self::presence::Presence;
 use super::notice::Notice;
 use super::role::{Surroundings, describe, describe_reply};
 use super::xmit;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::log::{End, Report, SessionId};
 use crate::maildrop::{Entry, Maildrop};
@@ -38,9 +39,11 @@ use std::time::{Duration, Instant};
 pub(crate) const CALLS: &[Calls] =
     &[Calls::Base, Calls::Streams, Calls::Messages, Calls::OpenFiles, Calls::Names];
 
-/// Few descriptors, and memory for the scan of a mailbox of some millions of messages; mailboxes may be of any size.
-pub(crate) const LIMITS: Limits =
-    Limits { descriptors: Some(64), memory: Some(2 << 30), file_size: None, may_fork: false };
+/// Few descriptors; mailboxes may be of any size.
+pub(crate) const fn limits(config: &Config) -> Limits {
+    let memory = Some(config.limits.max_memory);
+    Limits { descriptors: Some(64), memory, file_size: None, may_fork: false }
+}
 
 /// How long a client may take to read the last reply.
 const LINGER: Duration = Duration::from_secs(2);

@@ -91,7 +91,11 @@ pub(crate) fn start(
         // What is accepted from them inherits it.
         listeners.iter().for_each(|listener| socket::debug(&listener.socket));
     }
-    let cell = Cell { ids: inetd::login_ids()?, root: places::prepare(&config)? };
+    let cell = Cell {
+        ids: inetd::login_ids()?,
+        root: places::prepare(&config)?,
+        memory: config.limits.max_login_memory,
+    };
     let mut monitor = Monitor::new(config, log, own)?;
     let (manager, program) = (Manager::from_environment(), Program::own());
     monitor.site = Some(Site { listeners, cell, plan, manager, program, sealed, due: Vec::new() });

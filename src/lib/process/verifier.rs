@@ -198,7 +198,7 @@ pub(super) fn confine(
 ) -> Result<(Found, Missing)> {
     privileges::become_for_good(&places::session_ids(account))?;
     let found = maildrop::find(config.maildrop.format, path, account.uid)?;
-    session::LIMITS.apply()?;
+    session::limits(config).apply()?;
     let mut directories = found.directories();
     directories.extend(inside(state));
     let require = config.sandbox == Sandbox::Require;

@@ -13,13 +13,6 @@ use crate::protocol::sasl::scram::Claim;
 use crate::protocol::sasl::{Mechanism, Mechanisms, TlsFacts};
 use crate::secret::Secret;
 
-/// Syntax errors, unknown commands and over-long lines before login; with the last one the connection closes.
-/// No client of users makes ten, and a scanner or a web browser's request is rid of quickly.
-pub const MAX_ERRORS: u32 = 10;
-
-/// Refused logins on one connection; with the last one it closes. A new connection costs a guesser more.
-pub const MAX_REFUSALS: u32 = 3;
-
 /// Commands before login: no client needs a dozen, and each costs the process that serves them all.
 pub const MAX_COMMANDS: u32 = 100;
 
@@ -48,6 +41,10 @@ pub struct Setup {
     pub tls: Option<TlsFacts>,
     /// The time between two logins, as far as it is known of somebody unknown.
     pub login_delay: Option<LoginDelay>,
+    /// Syntax errors, unknown commands and over-long lines; with the last one the connection closes.
+    pub max_errors: u32,
+    /// Refused logins; with the last one the connection closes.
+    pub max_refusals: u32,
     /// Random octets of this connection's own, from which its challenges are made.
     pub seed: [u8; 32],
 }
@@ -267,7 +264,7 @@ impl Authorization {
     pub fn refused(&mut self, reply: Reply) -> Effect {
         self.unavailable();
         self.refusals += 1;
-        if self.refusals < MAX_REFUSALS { Effect::Reply(reply) } else { Effect::Close(reply) }
+        if self.refusals < self.setup.max_refusals { Effect::Reply(reply) } else { Effect::Close(reply) }
     }
 
     fn obey(&mut self, command: Command<'_>) -> Effect {
@@ -364,7 +361,7 @@ impl Authorization {
     fn fault(&mut self, reply: Reply) -> Effect {
         self.unavailable();
         self.errors += 1;
-        if self.errors < MAX_ERRORS {
+        if self.errors < self.setup.max_errors {
             return Effect::Reply(reply);
         }
         Effect::Close(Reply::err("Too many errors: closing the connection."))

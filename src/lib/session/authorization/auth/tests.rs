@@ -3,7 +3,7 @@ use crate::protocol::line::{AUTH_LIMIT, COMMAND_LIMIT};
 use crate::protocol::sasl::scram::{Claim, Verifier};
 use crate::protocol::sasl::{TlsFacts, cram, encode};
 use crate::session::Rejection;
-use crate::session::authorization::{Login, MAX_ERRORS, Proof};
+use crate::session::authorization::{Login, Proof};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
@@ -23,6 +23,8 @@ fn machine(tls: Option<TlsFacts>) -> Authorization {
         stls: tls.is_none(),
         plaintext_over_tls: true,
         tls,
+        max_errors: 10,
+        max_refusals: 2,
         seed: [1; 32],
     })
 }
@@ -172,7 +174,7 @@ fn an_exchange_can_be_broken_off() {
 #[test]
 fn faults_are_counted() {
     let mut machine = machine(None);
-    for _ in 1..MAX_ERRORS {
+    for _ in 1..machine.setup.max_errors {
         assert_eq!(reply(&mut machine, "AUTH PLAIN x"), "This is not base64.");
     }
     assert!(matches!(say(&mut machine, "AUTH PLAIN x"), Effect::Close(_)));
