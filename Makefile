@@ -97,6 +97,6 @@ deb: $(if $(NO_BUILD),,all)
 rpm: $(if $(NO_BUILD),,all)
 	contrib/rpm/build $(PROFILE) $(OUT)
 
-# Installs, uses, upgrades and removes the package in a new root; needs root and debootstrap.
+# Installs, uses, upgrades and removes the package in a new root, under systemd too; needs root and debootstrap.
 check: $(if $(NO_BUILD),,all)
-	contrib/debian/test $(PROFILE)
+	contrib/debian/test $(PROFILE) life tour boot

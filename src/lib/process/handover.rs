@@ -100,10 +100,6 @@ impl Monitor {
         ));
         let logins = self.logins();
         self.order(&logins, Order::Retire);
-        self.own_remark(format!(
-            "process {} serves from now on; sessions that are here go on",
-            child.number()
-        ));
         // This one does not wait for its end.
         self.children.remove(&child);
     }
