@@ -289,6 +289,23 @@ fn links_lead_somewhere() {
     assert!(dead.is_empty(), "links to missing files:\n{}", dead.join("\n"));
 }
 
+/// ARCHITECTURE.md says of each crate what it is for, once.
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifest = document("Cargo.toml");
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let dependencies = dependencies.split_once("\n[").unwrap().0;
+    let table = document("ARCHITECTURE.md");
+    let (_, table) = table.split_once("\n## Dependencies\n").unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |"));
+    let named: Vec<&str> = rows.flat_map(|(crates, _)| crates.split(", ")).collect();
+    for line in dependencies.lines().filter(|line| !line.is_empty()) {
+        let (name, _) = line.split_once(" =").unwrap();
+        let times = named.iter().filter(|named| **named == name).count();
+        assert_eq!(times, 1, "ARCHITECTURE.md names {name} {times} times");
+    }
+}
+
 #[test]
 fn tests_that_the_table_names_exist() {
     let sources: String =
