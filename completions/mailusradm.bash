@@ -656,7 +656,7 @@ _mailusradm() {
             return 0
             ;;
         mailusradm__subcmd__stats)
-            opts="-h --since --by --top --format --html --config --help"
+            opts="-h --since --by --top --format --columns --html --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -676,6 +676,10 @@ _mailusradm() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "table json tsv prometheus" -- "${cur}"))
+                    return 0
+                    ;;
+                --columns)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --html)
@@ -716,7 +720,7 @@ _mailusradm() {
             return 0
             ;;
         mailusradm__subcmd__why)
-            opts="-h --from --mechanism --all --format --config --help"
+            opts="-h --from --mechanism --all --format --columns --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -732,6 +736,10 @@ _mailusradm() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "table json tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --columns)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --config)

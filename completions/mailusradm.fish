@@ -83,6 +83,7 @@ complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l format -
 json\t'One JSON object'
 tsv\t'A line for each row, fields separated by tabs, no header'
 prometheus\t'Totals since the history began, for node_exporter\'s textfile collector'"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l columns -d 'The rows alone with these columns, in this order, separated by commas' -r
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l html -d 'Write a page with charts to FILE' -r -F
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand stats" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -125,6 +126,7 @@ external\t'AUTH EXTERNAL'"
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l format -d 'Write the steps as a list in this format' -r -f -a "table\t'With a header and lines, for people'
 json\t'A JSON array with an object for each row'
 tsv\t'A line for each row, fields separated by tabs, no header'"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l columns -d 'Write that list with these columns, in this order, separated by commas' -r
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l all -d 'Show each step of the way, not only what stops the login'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'

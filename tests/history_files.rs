@@ -234,20 +234,29 @@ fn the_listings_look_as_they_were_approved() {
     let place = told();
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots");
     for (name, words) in [
-        ("stats-by-client", "stats --since 50y --by client --format table"),
-        ("stats-by-user", "stats --since 50y --by user --format table"),
-        ("history-ann", "history ann --since 50y --format table"),
+        ("stats-by-client", "stats --since 50y --by client"),
+        ("stats-by-user", "stats --since 50y --by user"),
+        ("stats-by-mechanism", "stats --since 50y --by mechanism"),
+        ("stats-columns", "stats --since 50y --by user --columns user,octets,seconds,deleted_octets"),
+        ("history-ann", "history ann --since 50y"),
     ] {
-        for width in [60, 80, 120] {
+        for width in ["60", "80", "120", "piped"] {
             // The time of the test, and the days until then, are no part of the picture.
-            let text = place.at_width(width, words);
+            let text = match width.parse() {
+                Ok(width) => place.at_width(width, &format!("{words} --format table")),
+                Err(_) => place.well(words),
+            };
             let still: Vec<&str> = text
                 .lines()
-                .skip_while(|line| name.starts_with("stats") && !line.starts_with("By "))
+                .skip_while(|line| {
+                    width != "piped" && name.starts_with("stats-by") && !line.starts_with("By ")
+                })
                 .collect();
             let still: Vec<&str> =
                 still.into_iter().take_while(|line| !line.starts_with("No login")).collect();
             let still = still.join("\n") + "\n";
+            let most = width.parse().unwrap_or(usize::MAX);
+            assert!(still.lines().all(|line| line.chars().count() <= most), "{name}, {width}:\n{still}");
             let path = directory.join(format!("{name}-{width}.txt"));
             if std::env::var_os("BLESS").is_some() {
                 fs::create_dir_all(&directory).unwrap();
@@ -256,6 +265,27 @@ fn the_listings_look_as_they_were_approved() {
             let approved = fs::read_to_string(&path).unwrap_or_default();
             assert_eq!(still.trim_end(), approved.trim_end(), "{}; BLESS=1 writes it anew", path.display());
         }
+    }
+}
+
+/// Columns of `stats` are as those of every other list: by the names of JSON, in the order that was asked for.
+#[test]
+fn stats_have_columns() {
+    let place = told();
+    let columns = |words: &str| place.well(&format!("stats --since 50y --by user {words}"));
+    let first = columns("--columns sessions,user");
+    assert_eq!(first.lines().next(), Some("20\tann"), "{first}");
+    assert_eq!(columns("--columns sessions,user --top 1").lines().count(), 6, "all rows");
+    let json: Value = serde_json::from_str(&columns("--columns user,deleted_octets --format json")).unwrap();
+    assert_eq!(json[0], serde_json::json!({"user": "ann", "deleted_octets": 20_000}));
+    for (words, said) in [
+        ("--columns day", "there is no column \"day\", but user, sessions"),
+        ("--columns user --format prometheus", "--columns is for rows"),
+    ] {
+        let output = place.run(&format!("stats --since 50y --by user {words}"));
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(64), "{words}: {err}");
+        assert!(err.contains(said) && output.stdout.is_empty(), "{words}: {err}");
     }
 }
 

@@ -409,6 +409,47 @@ fn nothing_is_found_where_all_is_well() {
     });
 }
 
+/// What `why` looks like. Its list fits the terminal; its sentences are the same everywhere, so that a command in them stays one line
+/// that can be copied.
+#[test]
+fn why_snapshots() {
+    isolated_with_network(|| {
+        let world = world(&WHOLE);
+        let site = Site::start(&world);
+        let pid = format!("pid {}", site.server.pid());
+        // A name that is the same each time: hints have it.
+        let config = "/run/lib/pop3d.toml";
+        fs::copy(&world.config, config).unwrap();
+        let shown = |width: &str, words: &[&str]| {
+            let mut command = Command::new(admin::MAILUSRADM);
+            command.args(["--config", config, "why", "ann", "--from", "127.0.0.1"]).args(words);
+            let printed = common::run(command.env("TZ", "UTC").env("COLUMNS", width)).stdout;
+            let printed = String::from_utf8(printed).unwrap();
+            // The number of a process is no part of the picture.
+            printed.replace(&pid, "PID")
+        };
+        for (name, words) in [("", &[][..]), ("-all", &["--all"])] {
+            admin::snapshot(&format!("why-well{name}"), &shown("60", words));
+        }
+        drop(site);
+        common::eventually("nobody listens", || {
+            std::net::TcpStream::connect(common::site::ADDRESS).is_err().then_some(())
+        });
+        for (name, words) in [("", &[][..]), ("-all", &["--all"])] {
+            let printed = shown("60", words);
+            assert!(["80", "120", ""].iter().all(|width| shown(width, words) == printed), "{printed}");
+            admin::snapshot(&format!("why-fault{name}"), &printed);
+        }
+        for width in [60, 80, 120] {
+            let printed = shown(&width.to_string(), &["--format", "table"]);
+            let widest = printed.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(width), "{widest:?} of {width}:\n{printed}");
+            admin::snapshot(&format!("why-fault-{width}"), &printed);
+        }
+        admin::snapshot("why-fault-piped", &shown("", &["--columns", "step,state,what,fix"]));
+    });
+}
+
 /// Looking changes nothing, and parses nothing of the user's with root's rights: no lock is taken and no index written.
 #[test]
 fn a_look_changes_nothing() {

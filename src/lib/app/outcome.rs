@@ -1,6 +1,6 @@
 //! How the programs of the administrator end: exit statuses, the one line that says why, and hints that can be typed.
 
-use crate::cli::Exit;
+use crate::cli::{self, Exit};
 use crate::config::defaults;
 use crate::error::Error;
 use crate::log::escape::Sentence;
@@ -120,19 +120,14 @@ pub(super) fn config_file() -> &'static Path {
 /// option they would mean another installation.
 pub(super) fn with_option(text: String, file: Option<&Path>) -> String {
     let Some(file) = file else { return text };
-    HINTED.iter().fold(text, |text, (program, verbs)| {
-        verbs.iter().fold(text, |text, verb| {
+    [cli::mailauth_command(), cli::mailusradm_command()].iter().fold(text, |text, program| {
+        program.get_subcommands().fold(text, |text, verb| {
+            let (program, verb) = (program.get_name(), verb.get_name());
             let named = format!("{program} --config {} {verb}", file.display());
             text.replace(&format!("{program} {verb}"), &named)
         })
     })
 }
-
-/// The verbs that hints name.
-const HINTED: [(&str, &[&str]); 2] = [
-    ("mailauth", &["init", "add", "passwd", "remove", "list", "lock", "unlock", "limit", "import", "rekey"]),
-    ("mailusradm", &["list", "show", "check", "convert", "export", "import", "sessions", "kick", "why"]),
-];
 
 #[cfg(test)]
 mod tests {
@@ -151,5 +146,15 @@ mod tests {
             with_option("mailusradm check --repair ann".to_owned(), Some(Path::new("c.toml"))),
             "mailusradm --config c.toml check --repair ann"
         );
+        // Every verb, also one that nobody has thought of here.
+        for program in [cli::mailauth_command(), cli::mailusradm_command()] {
+            for verb in program.get_subcommands() {
+                let (program, verb) = (program.get_name(), verb.get_name());
+                assert_eq!(
+                    with_option(format!("{program} {verb} ann"), Some(Path::new("c.toml"))),
+                    format!("{program} --config c.toml {verb} ann")
+                );
+            }
+        }
     }
 }

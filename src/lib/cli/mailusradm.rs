@@ -197,8 +197,12 @@ pub(crate) struct Stats {
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<StatsFormat>,
 
+    /// The rows alone with these columns, in this order, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) columns: Vec<String>,
+
     /// Write a page with charts to FILE
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "format")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["format", "columns"])]
     pub(crate) html: Option<PathBuf>,
 }
 
@@ -350,6 +354,7 @@ mod tests {
             "check",
             "check ann --all",
             "stats --html a --format json",
+            "stats --html a --columns day",
             "history",
             "kick",
             "why",

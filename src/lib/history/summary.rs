@@ -13,21 +13,6 @@ pub(crate) struct Moment {
     pub(crate) hour: u8,
 }
 
-/// What is counted together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
-    /// The day.
-    Day,
-    /// The hour of the day.
-    Hour,
-    /// The user's name.
-    User,
-    /// The client's address.
-    Client,
-    /// The mechanism.
-    Mechanism,
-}
-
 /// What sessions did together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
@@ -125,15 +110,29 @@ impl Summary {
         }
     }
 
-    /// The counts with their names: days and hours in their order, others with the most sessions first.
-    pub(crate) fn rows(&self, by: By) -> Vec<(&str, Count)> {
-        match by {
-            By::Day => self.days.iter().map(|(day, count)| (day.as_str(), *count)).collect(),
-            By::Hour => self.hours.iter().map(|(hour, count)| (hour.as_str(), *count)).collect(),
-            By::User => ranked(&self.by_user, |count| (count.sessions, count.refused)),
-            By::Client => ranked(&self.by_client, |count| (count.sessions, count.refused)),
-            By::Mechanism => ranked(&self.by_mechanism, |count| (count.sessions, count.refused)),
-        }
+    /// Each day, in order.
+    pub(crate) fn days(&self) -> Vec<(&str, Count)> {
+        self.days.iter().map(|(day, count)| (day.as_str(), *count)).collect()
+    }
+
+    /// Each hour of the day, in order.
+    pub(crate) fn hours(&self) -> Vec<(&str, Count)> {
+        self.hours.iter().map(|(hour, count)| (hour.as_str(), *count)).collect()
+    }
+
+    /// Each user, the one with the most sessions first.
+    pub(crate) fn users(&self) -> Vec<(&str, Count)> {
+        ranked(&self.by_user, |count| (count.sessions, count.refused))
+    }
+
+    /// Each client's address, the one with the most sessions first.
+    pub(crate) fn clients(&self) -> Vec<(&str, Count)> {
+        ranked(&self.by_client, |count| (count.sessions, count.refused))
+    }
+
+    /// Each mechanism, the one with the most sessions first.
+    pub(crate) fn mechanisms(&self) -> Vec<(&str, Count)> {
+        ranked(&self.by_mechanism, |count| (count.sessions, count.refused))
     }
 
     /// Who was sent the most octets.
@@ -225,22 +224,19 @@ mod tests {
         assert_eq!((summary.users, summary.total.sessions, summary.total.refused), (2, 3, 1));
         assert_eq!((summary.total.octets, summary.total.deleted_octets, summary.total.seconds), (45, 45, 6));
         assert_eq!(summary.ends, BTreeMap::from([("idle", 1), ("quit", 2)]));
-        for by in [By::Day, By::Hour, By::User, By::Client, By::Mechanism] {
-            let rows = summary.rows(by);
-            assert_eq!(rows.iter().map(|(_, count)| count.sessions).sum::<u64>(), 3, "{by:?}");
-            assert_eq!(rows.iter().map(|(_, count)| count.octets).sum::<u64>(), 45, "{by:?}");
-            assert_eq!(rows.iter().map(|(_, count)| count.refused).sum::<u64>(), 1, "{by:?}");
+        let groups =
+            [summary.days(), summary.hours(), summary.users(), summary.clients(), summary.mechanisms()];
+        for rows in &groups {
+            assert_eq!(rows.iter().map(|(_, count)| count.sessions).sum::<u64>(), 3, "{rows:?}");
+            assert_eq!(rows.iter().map(|(_, count)| count.octets).sum::<u64>(), 45, "{rows:?}");
+            assert_eq!(rows.iter().map(|(_, count)| count.refused).sum::<u64>(), 1, "{rows:?}");
         }
-        let names =
-            |by| -> Vec<String> { summary.rows(by).into_iter().map(|(name, _)| name.to_owned()).collect() };
-        assert_eq!(
-            names(By::Day),
-            ["2026-11-01", "2026-11-02", "2026-11-03"],
-            "a day without sessions is one too"
-        );
-        assert_eq!(names(By::Hour).len(), 24);
-        assert_eq!(names(By::User), ["bob", "ann", "mallory"]);
-        assert_eq!(names(By::Client), ["192.0.2.1", "192.0.2.2", "192.0.2.9"]);
+        let [days, hours, users, clients, _] =
+            groups.map(|rows| rows.into_iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>());
+        assert_eq!(days, ["2026-11-01", "2026-11-02", "2026-11-03"], "a day without sessions is one too");
+        assert_eq!(hours.len(), 24);
+        assert_eq!(users, ["bob", "ann", "mallory"]);
+        assert_eq!(clients, ["192.0.2.1", "192.0.2.2", "192.0.2.9"]);
         let talkers: Vec<&str> = summary.talkers(9).into_iter().map(|(name, _)| name).collect();
         assert_eq!(talkers, ["bob", "ann"]);
         assert_eq!(summary.talkers(1).len(), 1);

@@ -5,12 +5,12 @@ mod prometheus;
 mod tables;
 
 use super::history::{open, since};
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, USAGE};
 use crate::auth::{Account, roster};
-use crate::cli::mailusradm::{By as Wanted, Stats as Options, StatsFormat};
+use crate::cli::mailusradm::{By, Listing, Stats as Options, StatsFormat};
 use crate::config::Config;
 use crate::error::Error;
-use crate::history::summary::{self, By, Count, Moment, Summary};
+use crate::history::summary::{self, Count, Moment, Summary};
 use crate::history::{History, LastLogin};
 use crate::sys::clock::{self, Zone};
 use crate::sys::directory::Directory;
@@ -50,11 +50,25 @@ pub(super) fn run(options: &Options, config: &Config) -> Outcome {
     };
     let format = options.format.unwrap_or_else(usual);
     if format == StatsFormat::Prometheus {
+        if !options.columns.is_empty() {
+            let text = "--columns is for rows; --format prometheus has none: leave one of them out";
+            return Err(Failure::new(USAGE, text));
+        }
         return Ok(ui::say(&prometheus::text(&history.totals()?))?);
     }
     let stats = Stats::gather(&history, options, config)?;
     if let Some(file) = &options.html {
         return write_page(file, &stats.page(&config.hostname));
+    }
+    if !options.columns.is_empty() {
+        // A list like the others.
+        let format = match format {
+            StatsFormat::Json => Format::Json,
+            StatsFormat::Tsv => Format::Tsv,
+            StatsFormat::Table | StatsFormat::Prometheus => Format::Table,
+        };
+        let listing = Listing { format: Some(format), columns: options.columns.clone() };
+        return super::write(stats.rows_table(), &listing);
     }
     let text = match format {
         StatsFormat::Json => format!("{:#}\n", stats.json()),
@@ -73,13 +87,6 @@ impl Stats {
             (first..until).step_by(43_200).chain([until]).map(|time| moment(&zone, time).day).collect();
         let mut summary = Summary::new(days);
         history.each(since, &mut |entry| summary.add(entry, moment(&zone, entry.time())))?;
-        let by = match options.by {
-            Wanted::Day => By::Day,
-            Wanted::Hour => By::Hour,
-            Wanted::User => By::User,
-            Wanted::Client => By::Client,
-            Wanted::Mechanism => By::Mechanism,
-        };
         let logins = history.last_logins()?;
         let old = history.began()?.is_some_and(|began| began < until.saturating_sub(ABSENCE));
         // Those that cannot be listed are told of by other verbs.
@@ -95,7 +102,7 @@ impl Stats {
             .map(|account| account.name)
             .collect();
         never.sort();
-        Ok(Self { since, until, by, top: options.top, summary, logins, never, zone })
+        Ok(Self { since, until, by: options.by, top: options.top, summary, logins, never, zone })
     }
 
     fn hoarders(&self) -> Vec<(&str, Option<&LastLogin>)> {
@@ -110,6 +117,17 @@ impl Stats {
         let known = summary::absent(&self.logins, self.until.saturating_sub(ABSENCE)).into_iter();
         let never = self.never.iter().map(|name| (name.as_str(), None));
         known.map(|(name, login)| (name, Some(login))).chain(never).collect()
+    }
+
+    /// What was asked for, counted together.
+    fn rows(&self) -> Vec<(&str, Count)> {
+        match self.by {
+            By::Day => self.summary.days(),
+            By::Hour => self.summary.hours(),
+            By::User => self.summary.users(),
+            By::Client => self.summary.clients(),
+            By::Mechanism => self.summary.mechanisms(),
+        }
     }
 
     const fn key(&self) -> &'static str {
@@ -152,7 +170,7 @@ impl Stats {
             "ends": summary.ends,
             "tls": summary.tls,
             "reasons": summary.reasons,
-            "rows": list(self.key(), summary.rows(self.by)),
+            "rows": list(self.key(), self.rows()),
             "talkers": list("user", summary.talkers(self.top)),
             "left": self.hoarders().into_iter().map(login).collect::<Vec<_>>(),
             "absent": self.absent().into_iter().map(login).collect::<Vec<_>>(),

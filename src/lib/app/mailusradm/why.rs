@@ -6,7 +6,7 @@ use crate::app::check::service::From;
 use crate::app::check::{Finding, Probes, Severity, unreadable};
 use crate::app::outcome::{named, with_option};
 use crate::auth::Means;
-use crate::cli::mailusradm::{Mechanism, Why};
+use crate::cli::mailusradm::{Listing, Mechanism, Why};
 use crate::config::Config;
 use crate::error::Error;
 use crate::log::escape::Sentence;
@@ -28,9 +28,9 @@ pub(super) fn run(options: &Why, config: Result<Config, Error>) -> Outcome {
         Err(error) => vec![Step { step: "configuration", finding: unreadable(error) }],
     };
     let text = match options.format {
-        Some(format) => table(&steps).render(format),
-        None if options.all => lines(&steps),
-        None => verdict(options, &steps),
+        None if options.columns.is_empty() && options.all => lines(&steps),
+        None if options.columns.is_empty() => verdict(options, &steps),
+        format => super::render(table(&steps), &Listing { format, columns: options.columns.clone() })?,
     };
     ui::say(&text)?;
     // All has been said.

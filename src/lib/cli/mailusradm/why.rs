@@ -26,6 +26,10 @@ pub(crate) struct Why {
     /// Write the steps as a list in this format
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
+
+    /// Write that list with these columns, in this order, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) columns: Vec<String>,
 }
 
 /// How a client logs in.

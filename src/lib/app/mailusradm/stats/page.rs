@@ -3,7 +3,7 @@
 use super::Stats;
 use super::tables::percent;
 use crate::history::LastLogin;
-use crate::history::summary::{By, Count};
+use crate::history::summary::Count;
 use crate::ui::human;
 use crate::ui::page::{Bar, Class, Page};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ impl Stats {
             (grouped(total.retrieved), "messages retrieved"),
             (grouped(total.deleted), "messages deleted"),
         ]);
-        let sessions = self.columns(By::Day, "sessions", |count| count.sessions, grouped);
+        let sessions = columns(self.summary.days(), day, "sessions", |count| count.sessions, grouped);
         page.columns("Sessions by day", &sessions, Class::Good);
         page.halves(|page| {
             self.times(page);
@@ -40,13 +40,13 @@ impl Stats {
 
     /// When it was.
     fn times(&self, page: &mut Page) {
-        let octets = self.columns(By::Day, "octets", |count| count.octets, human::octets);
+        let octets = columns(self.summary.days(), day, "octets", |count| count.octets, human::octets);
         page.columns("Octets sent by day", &octets, Class::Good);
-        let refused = self.columns(By::Day, "logins", |count| count.refused, grouped);
+        let refused = columns(self.summary.days(), day, "logins", |count| count.refused, grouped);
         page.columns("Refused logins by day", &refused, Class::Bad);
-        let hours = self.columns(By::Hour, "sessions", |count| count.sessions, grouped);
+        let hours = columns(self.summary.hours(), hour, "sessions", |count| count.sessions, grouped);
         page.columns("Sessions by hour of the day", &hours, Class::Good);
-        let deleted = self.columns(By::Day, "messages", |count| count.deleted, grouped);
+        let deleted = columns(self.summary.days(), day, "messages", |count| count.deleted, grouped);
         page.columns("Deletions by day", &deleted, Class::Good);
     }
 
@@ -56,30 +56,17 @@ impl Stats {
         page.bars("How sessions ended", &shares(&summary.ends), Class::Good);
         page.bars("TLS", &shares(&summary.tls), Class::Good);
         let mechanisms: BTreeMap<&str, u64> =
-            summary.rows(By::Mechanism).into_iter().map(|(name, count)| (name, count.sessions)).collect();
+            summary.mechanisms().into_iter().map(|(name, count)| (name, count.sessions)).collect();
         page.bars("Mechanisms", &shares(&mechanisms), Class::Good);
         page.bars("Why logins were refused", &shares(&summary.reasons), Class::Bad);
         let talkers = named(&summary.talkers(self.top), |count| count.octets, human::octets);
         page.bars("Most octets retrieved", &talkers, Class::Good);
-        let mut clients = summary.rows(By::Client);
+        let mut clients = summary.clients();
         clients.sort_by_key(|(_, count)| std::cmp::Reverse(count.refused));
         clients.retain(|(_, count)| count.refused > 0);
         clients.truncate(self.top);
         let clients = named(&clients, |count| count.refused, grouped);
         page.bars("Clients with most refused logins", &clients, Class::Bad);
-    }
-
-    fn columns(&self, by: By, word: &str, number: fn(&Count) -> u64, shown: fn(u64) -> String) -> Vec<Bar> {
-        let bar = |(name, count): (&str, Count)| {
-            let value = number(&count);
-            // On an axis the year is too much, and an hour is told by its minutes.
-            let (short, whole) = match by {
-                By::Day => (name.get(5..).unwrap_or(name).to_owned(), name.to_owned()),
-                _ => (format!("{name}:00"), format!("{name}:00")),
-            };
-            Bar { words: format!("{} {word} ({whole})", shown(value)), name: short, value }
-        };
-        self.summary.rows(by).into_iter().map(bar).collect()
     }
 
     fn logins(&self, rows: Vec<(&str, Option<&LastLogin>)>) -> Vec<Vec<String>> {
@@ -98,6 +85,31 @@ impl Stats {
 
 /// The columns of tables of last logins.
 const LOGIN: [&str; 4] = ["user", "#messages", "#octets", "#last login"];
+
+/// A bar for each row, in their order. `names` makes a short name, for an axis, and a whole one of a row's.
+fn columns(
+    rows: Vec<(&str, Count)>,
+    names: fn(&str) -> (String, String),
+    word: &str,
+    number: fn(&Count) -> u64,
+    shown: fn(u64) -> String,
+) -> Vec<Bar> {
+    let bar = |(name, count): (&str, Count)| {
+        let (value, (name, whole)) = (number(&count), names(name));
+        Bar { words: format!("{} {word} ({whole})", shown(value)), name, value }
+    };
+    rows.into_iter().map(bar).collect()
+}
+
+/// On an axis the year is too much.
+fn day(name: &str) -> (String, String) {
+    (name.get(5..).unwrap_or(name).to_owned(), name.to_owned())
+}
+
+/// An hour is told by its minutes.
+fn hour(name: &str) -> (String, String) {
+    (format!("{name}:00"), format!("{name}:00"))
+}
 
 /// The most first, with their shares.
 fn shares<K: Display>(counts: &BTreeMap<K, u64>) -> Vec<Bar> {

@@ -1,7 +1,8 @@
 //! The numbers for a terminal.
 
 use super::Stats;
-use crate::history::summary::{By, Count};
+use crate::cli::mailusradm::By;
+use crate::history::summary::Count;
 use crate::history::{LastLogin, summary::Summary};
 use crate::ui::chart::{bar, sparkline};
 use crate::ui::{Column, Format, Kind, Table, human};
@@ -45,7 +46,7 @@ impl Stats {
     fn overview(&self, width: usize) -> String {
         let Summary { total, users, ends, tls, reasons, .. } = &self.summary;
         let day = |time| self.zone.time(time).chars().take(16).collect::<String>().replacen('T', " ", 1);
-        let days = self.summary.rows(By::Day);
+        let days = self.summary.days();
         let drawn = width.saturating_sub(40).clamp(7, 60);
         let line = |number: &dyn Fn(&Count) -> u64| {
             let values: Vec<u64> = days.iter().map(|(_, count)| number(count)).collect();
@@ -72,20 +73,20 @@ impl Stats {
         text
     }
 
-    /// The rows that were asked for, as exact numbers.
+    /// The rows that were asked for, as a list like those of other verbs.
     pub(super) fn rows_table(&self) -> Table {
         let mut table = Table::of(&[
             Column::new(self.key(), Kind::Text),
             Column::new("sessions", Kind::Number),
             Column::new("refused", Kind::Number),
-            Column::new("seconds", Kind::Number),
+            Column::new("seconds", Kind::Span),
             Column::new("retrieved", Kind::Number),
             Column::new("top", Kind::Number),
-            Column::new("octets", Kind::Number),
+            Column::new("octets", Kind::Octets),
             Column::new("deleted", Kind::Number),
-            Column::new("deleted octets", Kind::Number),
+            Column::new("deleted octets", Kind::Octets),
         ]);
-        for (name, count) in self.summary.rows(self.by) {
+        for (name, count) in self.rows() {
             table.row(vec![
                 name.into(),
                 count.sessions.into(),
@@ -113,7 +114,7 @@ impl Stats {
             Column::spare("deleted", Kind::Number, 1),
             Column::spare("deleted octets", Kind::Octets, 4),
         ]);
-        let mut rows = self.summary.rows(self.by);
+        let mut rows = self.rows();
         if matches!(self.by, By::User | By::Client) {
             rows.truncate(self.top);
         }
