@@ -6,11 +6,10 @@
 mod common;
 
 use common::machine::{chmod, make_directory, write};
-use common::{PASSWORD, World, isolated, programs_or_skip, within};
+use common::{PASSWORD, World, eventually, isolated, programs_or_skip};
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The uid of users whom the system does not know.
 const VIRTUAL: u32 = 21_500;
@@ -88,7 +87,7 @@ fn the_ids_that_the_program_took_on_are_the_sessions() {
         client.command("USER someone");
         assert!(client.command(&format!("PASS {PASSWORD}")).starts_with("+OK"), "the program let it in");
         assert!(client.command("STAT").starts_with("+OK 1 "));
-        let session = common::eventually("a session with the ids", || {
+        let session = eventually("a session with the ids", || {
             let all = world.processes(&client);
             all.into_iter().find(|one| one.uids.iter().all(|uid| *uid == VIRTUAL))
         });
@@ -200,22 +199,22 @@ fn nothing_is_left_running() {
              signal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
              time.sleep(600)\n"
         );
-        let world = world(&end, "[limits]\nlogin_timeout = 4\n");
+        // Half of the time is the program's: enough for three children on a machine that is busy.
+        let world = world(&end, "[limits]\nlogin_timeout = 20\n");
         mailbox(&world, "quick", VIRTUAL);
         write(Path::new("/run/checkpassword/pids"), b"", 0o600);
-        let began = std::time::Instant::now();
-        assert!(told(&world, "quick", "x").starts_with("+OK"), "{:?}", began.elapsed());
+        assert!(told(&world, "quick", "x").starts_with("+OK"));
         let pids = |text: &str| -> Vec<u32> { text.lines().filter_map(|line| line.parse().ok()).collect() };
         let gone = |pids: &[u32]| pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists());
         let quick = pids(&noted("pids"));
         assert_eq!(quick.len(), 3);
-        assert!(within(Duration::from_secs(5), || gone(&quick).then_some(())).is_some(), "{quick:?}");
+        eventually("the quick one's children are gone", || gone(&quick).then_some(()));
         let said = told(&world, "slow", "x");
         assert!(said.starts_with("-ERR [SYS/TEMP]"), "{said}");
-        world.log_line(&["error:", "gave no answer within 2 seconds"]);
+        world.log_line(&["error:", "gave no answer within 10 seconds"]);
         let slow = pids(&noted("pids"));
         assert_eq!(slow.len(), 6);
-        assert!(within(Duration::from_secs(5), || gone(&slow).then_some(())).is_some(), "{slow:?}");
+        eventually("the slow one's children are gone", || gone(&slow).then_some(()));
     });
 }
 

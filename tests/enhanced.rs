@@ -87,7 +87,7 @@ impl Site {
 
     fn sql(&self, text: &str) {
         let database = rusqlite::Connection::open(STATE).unwrap();
-        database.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+        database.busy_timeout(common::PATIENCE).unwrap();
         database.execute_batch(text).unwrap();
     }
 
@@ -348,17 +348,20 @@ fn refusals_to_a_range_are_delayed() {
     isolated(|| {
         let site = Site::with(
             World::setup(),
-            "security = \"enhanced\"\n[lockout]\ndelay_after = 2\nmax_delay = 3\n",
+            "security = \"enhanced\"\n[lockout]\ndelay_after = 2\nmax_delay = 20\n",
         );
         let took = |user: &str, password: &str| {
             let before = std::time::Instant::now();
             site.pass(user, password);
             before.elapsed().as_secs()
         };
-        assert_eq!((took("ann", "x"), took("nobody", "x")), (0, 0));
-        assert_eq!(took("nobody", "x"), 1);
+        took("ann", "x");
+        took("nobody", "x");
+        // How long each comes to, to the second, is held where it is reckoned; here the machine may add to it.
+        assert!(took("nobody", "x") >= 1);
         assert!(took("ann", "x") >= 2);
-        assert_eq!(took("ann", PASSWORD), 0);
+        assert!(took("nobody", "x") >= 4);
+        assert!(took("ann", PASSWORD) < 8, "the next refusal would come after that");
     });
 }
 

@@ -119,7 +119,6 @@ fn a_planted_dotlock_of_every_kind_stops_no_reader() {
             let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
             nix::unistd::fchownat(nix::fcntl::AT_FDCWD, &lock, Some(uid("bob").into()), None, flags).unwrap();
             let mut client = world.connect();
-            client.patience(std::time::Duration::from_secs(20));
             let reply = client.login("ann", PASSWORD);
             assert!(reply.starts_with("+OK"), "{what}: {reply}");
             assert_eq!(client.retrieve(1), mail::wire(&stored[0]), "{what}");

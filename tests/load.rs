@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// A hash of [`PASSWORD`] at the cost that Debian uses: 18 MB and some 44 ms a check.
 const YESCRYPT: &str = "$y$j9T$3DmoXfPq8WIoJWlEyd/w31$BGgSslYaWRgQqjCC4L8GjiRhaV4wlPJanRaemfmLwL5";
 
+/// The same at four times the cost.
+const SLOW_YESCRYPT: &str = "$y$jBT$Xlkv8rn6UwkhwgDIfOT8D.$n.BQHZUunSh0X7T0Ly9aqeS01YUtNMMBb7JwKjudhm9";
+
 /// All clients of these tests come from few addresses.
 const MANY_PER_ADDRESS: &str = "[limits]\nmax_per_address = 1000\n";
 
@@ -66,10 +69,7 @@ fn five_hundred_wrong_passwords_hold_up_nobody() {
             World::setup().user("ann", YESCRYPT).user("bob", YESCRYPT).config(MANY_PER_ADDRESS).start();
         world.maildrop("bob", &mail::mbox(&mail::messages(1)));
         let site = Site::start(&world);
-        let began = Instant::now();
         site.log_in("bob").quit();
-        // 3 s where a login alone takes less than 150 ms; a machine that is busy with other things is given as much more.
-        let limit = Duration::from_secs(3).max(began.elapsed() * 20);
         let before = memory(&site);
         // Half of them from the address that bob uses, the others from twenty more.
         let address = |number: u8| if number.is_multiple_of(2) { 1 } else { 2 + number / 2 % 20 };
@@ -80,6 +80,7 @@ fn five_hundred_wrong_passwords_hold_up_nobody() {
             guesser.patience(LONG);
         }
         let (answered, mut most, mut times) = (AtomicBool::new(false), Most::default(), Vec::new());
+        let guessed = Instant::now();
         for guesser in &mut guessers {
             guesser.send(b"PASS wrong horse\r\n");
         }
@@ -98,6 +99,8 @@ fn five_hundred_wrong_passwords_hold_up_nobody() {
             }
             replies.join().unwrap()
         });
+        // One whose turn came behind the guesses would wait for all of them, on a machine that is busy with other things too.
+        let limit = Duration::from_secs(3).max(guessed.elapsed() / 4);
         let slowest = times.iter().max().unwrap();
         eprintln!(
             "{} right logins meanwhile, the slowest {slowest:?} of {limit:?}; {most:?}; before: {before:?}",
@@ -290,7 +293,7 @@ fn a_reload_drops_none_of_a_hundred() {
         let large = large_messages();
         let bytes =
             |number: usize| if number < 95 { mail::mbox(&mail::messages(2)) } else { mail::mbox(&large) };
-        let hash = |number: usize| if VERIFYING.contains(&number) { YESCRYPT } else { QUICK_HASH };
+        let hash = |number: usize| if VERIFYING.contains(&number) { SLOW_YESCRYPT } else { QUICK_HASH };
         let world = world_of(&names, hash, bytes);
         let mut site = Site::start(&world);
         let old = site.logins();

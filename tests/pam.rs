@@ -4,10 +4,9 @@ mod common;
 
 use common::machine::{Mounts, make_directory, write};
 use common::world::{FIRST_UID, QUICK_HASH, uid};
-use common::{PASSWORD, World, isolated, within};
+use common::{PASSWORD, World, eventually, isolated};
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// A world whose source is PAM with this service file.
 fn with_service(service: &str, config: &str, test: impl FnOnce(&World) + Send) {
@@ -50,7 +49,6 @@ fn pam_unix_decides() {
         let line = shadow.lines().find(|line| line.starts_with(&expired)).unwrap();
         let changed = shadow.replace(line, &format!("{expired}20000:0:99999:7::100:"));
         fs::write("/etc/shadow", changed).unwrap();
-        let began = Instant::now();
         assert!(told(world, "ann", PASSWORD).starts_with("+OK"));
         world.log_line(&["login:", "user=ann"]);
         let wrong = told(world, "ann", "wrong");
@@ -64,8 +62,6 @@ fn pam_unix_decides() {
             assert_eq!(told(world, user, PASSWORD), wrong.replace("ann", user));
             world.log_line(&["refused:", &format!("user={user}"), "reason=below-min-uid"]);
         }
-        // pam_unix wants two seconds after a wrong password; the login process has the delays.
-        assert!(began.elapsed() < Duration::from_secs(30));
     });
 }
 
@@ -103,7 +99,7 @@ fn a_virtual_user_has_the_owners_ids() {
 #[test]
 fn a_module_that_hangs_is_ended_with_its_children() {
     let service = "auth required pam_exec.so expose_authtok /run/module\naccount required pam_permit.so\n";
-    with_service(service, "[limits]\nlogin_timeout = 4\n", |world| {
+    with_service(service, "[limits]\nlogin_timeout = 20\n", |world| {
         let module = "#!/bin/sh\nenv >/run/environment\ncat >/run/password\necho $$ >/run/pid\n\
                       [ \"$PAM_USER\" = ann ] && exit 0\nsetsid sleep 600 & echo $! >/run/pid\nwait\n";
         write(Path::new("/run/module"), module.as_bytes(), 0o755);
@@ -117,8 +113,7 @@ fn a_module_that_hangs_is_ended_with_its_children() {
         assert!(said.starts_with("-ERR [SYS/TEMP]"), "{said}");
         let pid = fs::read_to_string("/run/pid").unwrap();
         let process = format!("/proc/{}", pid.trim());
-        let gone = within(Duration::from_secs(5), || (!Path::new(&process).exists()).then_some(()));
-        assert!(gone.is_some(), "{process} still runs");
+        eventually("the module's child is gone", || (!Path::new(&process).exists()).then_some(()));
     });
 }
 

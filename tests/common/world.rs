@@ -1,7 +1,7 @@
 //! A machine with users and maildrops, and `pop3d` in inetd mode on it.
 
 use super::client::{Client, text};
-use super::machine::{Mounts, chmod, lines_of_others, make_directory, write};
+use super::machine::{Mounts, chmod, lines_of_others, make_directory, until_nobody_writes, write};
 use super::{Child, PATIENCE, mail, processes, within};
 use std::collections::HashMap;
 use std::fs;
@@ -12,6 +12,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// `correct horse` with SHA-512 and few rounds (`mkpasswd -m sha512crypt -R 1000`): quick for tests of other things.
@@ -232,6 +233,7 @@ impl World {
         let program = dir.join("pop3d");
         fs::copy(built, &program).unwrap();
         chmod(&program, 0o755);
+        until_nobody_writes(&program);
         for name in ["state", "run", "spool"] {
             make_directory(&dir.join(name), 0o700);
             chown(dir.join(name), run_as, run_as).unwrap();
@@ -379,7 +381,7 @@ impl World {
         })
     }
 
-    /// All log lines so far.
+    /// All log lines that were written before this call.
     pub(crate) fn log_lines(&self) -> Vec<String> {
         self.log.as_ref().map(Log::lines).unwrap_or_default()
     }
@@ -435,11 +437,17 @@ fn id(file: &str, name: &str) -> u32 {
 struct Log {
     socket: UnixDatagram,
     lines: Arc<(Mutex<Vec<String>>, Condvar)>,
+    /// How many marks were sent, when somebody reads.
+    marks: Option<AtomicUsize>,
 }
+
+/// What our own marks in the log begin with.
+const MARK: &str = "mark ";
 
 impl Log {
     fn open() -> Self {
-        let log = Self::stuck();
+        let mut log = Self::stuck();
+        log.marks = Some(AtomicUsize::new(0));
         let (socket, lines) = (log.socket.try_clone().unwrap(), Arc::clone(&log.lines));
         std::thread::spawn(move || {
             let mut buffer = [0; 65536];
@@ -454,11 +462,20 @@ impl Log {
     fn stuck() -> Self {
         let socket = UnixDatagram::bind("/dev/log").unwrap();
         chmod(Path::new("/dev/log"), 0o666);
-        Self { socket, lines: Arc::default() }
+        Self { socket, lines: Arc::default(), marks: None }
     }
 
+    /// The lines so far. A mark of our own comes behind them: when that was read, they all were.
     fn lines(&self) -> Vec<String> {
-        self.lines.0.lock().unwrap().clone()
+        if let Some(marks) = &self.marks {
+            let mark = format!("{MARK}{}", marks.fetch_add(1, Ordering::Relaxed));
+            // Nowhere to send it to, nothing to wait for: the test has taken /dev/log away.
+            if UnixDatagram::unbound().unwrap().send_to(mark.as_bytes(), "/dev/log").is_ok() {
+                self.wait(|line| line == mark);
+            }
+        }
+        let lines = self.lines.0.lock().unwrap();
+        lines.iter().filter(|line| !line.starts_with(MARK)).cloned().collect()
     }
 
     fn wait(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {

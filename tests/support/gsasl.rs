@@ -13,7 +13,7 @@ impl Gsasl {
     /// Begins one as bob. With a binding it is told what TLS says (`tls-exporter`, in base64), else it binds to nothing.
     pub(crate) fn start(mechanism: &str, secret: &str, binding: Option<&str>) -> Self {
         let mut process = Command::new("timeout")
-            .args(["20", "gsasl", "--client", "--quiet", "--mechanism", mechanism])
+            .args(["120", "gsasl", "--client", "--quiet", "--mechanism", mechanism])
             .args(["--authentication-id", "bob", "--password", secret])
             .args(binding.is_none().then_some("--no-cb"))
             .stdin(Stdio::piped())

@@ -10,7 +10,6 @@ use super::replay::{Peer, Site, replay};
 use super::script::Script;
 use std::fs;
 use std::io;
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
@@ -154,7 +153,7 @@ fn replay_one(script: &Script, world: &World, job: &Job) -> Result<(), String> {
     server
         .ends()
         .map_err(|error| error.to_string())
-        .and_then(|()| no_fault(&log_lines(world, &script.path)[before..]))
+        .and_then(|()| no_fault(&world.log_lines()[before..]))
         .and_then(|()| nothing_left(world))
         .map_err(|what| format!("{}: behind the end: {what}", script.path))
 }
@@ -163,13 +162,6 @@ fn no_fault(lines: &[String]) -> Result<(), String> {
     let faults = [" error: ", " end=failed", " end=killed"];
     let bad = lines.iter().find(|line| faults.iter().any(|fault| line.contains(fault)));
     bad.map_or(Ok(()), |line| Err(format!("the log says {line}")))
-}
-
-/// The lines so far. A mark of our own comes behind them: when that was read, they all were.
-fn log_lines(world: &World, mark: &str) -> Vec<String> {
-    UnixDatagram::unbound().unwrap().send_to(mark.as_bytes(), "/dev/log").unwrap();
-    world.log_line(&[mark]);
-    world.log_lines()
 }
 
 fn nothing_left(world: &World) -> Result<(), String> {
