@@ -65,9 +65,12 @@ impl<'a> Site<'a> {
         processes::tree(self.server.pid())
     }
 
-    /// The login processes, oldest first.
+    /// The login processes, oldest first. The recorder, which comes and goes, has their user too, but not their empty root.
     pub(crate) fn logins(&self) -> Vec<u32> {
-        self.of_user(POP3D_UID)
+        let mut all = self.of_user(POP3D_UID);
+        let root = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/root"));
+        all.retain(|pid| root(pid).is_ok_and(|root| root != *"/"));
+        all
     }
 
     /// The processes of the user's sessions.
