@@ -8,6 +8,7 @@ use common::processes::Process;
 use common::site::Site;
 use common::world::POP3D_UID;
 use common::{World, eventually, isolated, isolated_with_network, mail};
+use nix::sys::signal::Signal;
 use rusqlite::Connection;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -147,6 +148,8 @@ fn the_recorder_is_nobody_who_owns_roots_files_in_one_directory() {
             let mut all = site.processes().into_iter();
             all.find(|process| process.uids == [POP3D_UID, POP3D_UID, POP3D_UID, 0] && process.seccomp == 2)
         });
+        // It waits two seconds for the others, and stands still while it is looked at.
+        common::processes::signal(recorder.pid, Signal::SIGSTOP);
         let what = recorder.describe();
         assert_eq!(recorder.gids, [POP3D_UID; 4], "{what}");
         assert_eq!(recorder.groups, [0_u32; 0], "{what}");
@@ -160,6 +163,7 @@ fn the_recorder_is_nobody_who_owns_roots_files_in_one_directory() {
         }
         drop(lock);
         drop(somebody);
+        common::processes::signal(recorder.pid, Signal::SIGCONT);
         eventually("the lines are moved", || log().is_empty().then_some(()));
         eventually("the recorder is gone", || {
             site.processes().iter().all(|process| process.pid != recorder.pid).then_some(())
