@@ -279,3 +279,18 @@ fn the_next_source_is_asked_for_whom_one_does_not_know() {
         client.quit();
     });
 }
+
+/// The program has nothing of the server's, and limits (pop3d.toml(5), `max_memory`).
+#[test]
+fn a_program_has_limits_and_no_descriptor_of_the_servers() {
+    isolated(|| {
+        let end = "os.system('cat /proc/self/limits >/run/checkpassword/limits')\n\
+                   note('open', ' '.join(sorted(os.readlink(f'/proc/self/fd/{one}').split(':')[0] for one in [0, 1, 2, 4])))\n\
+                   note('count', sum(os.path.exists(f'/proc/self/fd/{one}') for one in range(1024)))\nsys.exit(1)\n";
+        let world = world(end, "[limits]\nmax_memory = 200000000\n");
+        assert!(told(&world, "ann", PASSWORD).starts_with("-ERR [AUTH]"));
+        common::processes::assert_limited(&noted("limits"), 200_000_000);
+        assert_eq!(noted("open"), "/dev/null /dev/null pipe socket\n");
+        assert_eq!(noted("count"), "4\n", "these and no others; 3 is closed by the program");
+    });
+}

@@ -126,3 +126,15 @@ fn a_missing_module_is_not_the_users_fault() {
         world.log_line(&["error:", "PAM, service pop3d: module-unknown"]);
     });
 }
+
+/// Modules have nothing of the server's, and limits (pop3d.toml(5), `max_memory`).
+#[test]
+fn modules_have_limits() {
+    let script = "/run/lib/limits";
+    let service = format!("auth required pam_exec.so quiet {script}\naccount required pam_permit.so\n");
+    with_service(&service, "[limits]\nmax_memory = 200000000\n", |world| {
+        write(Path::new(script), b"#!/bin/sh\ncat /proc/self/limits >/run/lib/limits.seen\nexit 1\n", 0o755);
+        assert!(told(world, "ann", PASSWORD).starts_with("-ERR"));
+        common::processes::assert_limited(&fs::read_to_string("/run/lib/limits.seen").unwrap(), 200_000_000);
+    });
+}

@@ -78,7 +78,7 @@ fn stderr(output: &Output) -> String {
 
 fn assert_all_denied(output: &Output) {
     let rows = rows(output);
-    for role in ["login", "session", "spool helper", "recorder", "errand", "overhaul"] {
+    for role in ["login", "secrets", "session", "spool helper", "recorder", "errand", "overhaul"] {
         let tried: BTreeSet<&str> =
             rows.iter().filter(|row| row.role == role).map(|row| row.attempt.as_str()).collect();
         let left_out: Vec<_> = FENCED.iter().filter(|attempt| !tried.contains(*attempt)).collect();
@@ -171,7 +171,7 @@ fn a_kernel_without_fences_is_told_of() {
         let said = stderr(&output);
         assert!(said.contains("no Landlock") && said.contains("no seccomp"), "{said}");
         let rows = rows(&output);
-        for role in ["session", "spool helper", "recorder"] {
+        for role in ["secrets", "session", "spool helper", "recorder"] {
             let allowed: BTreeSet<&str> = rows
                 .iter()
                 .filter(|row| row.role == role && row.result == "ALLOWED")

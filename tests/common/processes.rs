@@ -173,3 +173,16 @@ fn region(line: &str, memory: &fs::File) -> Option<Region> {
     bytes.truncate(read);
     Some(Region { name: line.to_owned(), bytes })
 }
+
+/// What `/proc/PID/limits` says of a program or module of others: no core file, and bounds of descriptors, files and memory.
+pub(crate) fn assert_limited(limits: &str, memory: u64) {
+    for (what, expected) in [
+        ("Max core file size", 0),
+        ("Max open files", 256),
+        ("Max file size", 1 << 30),
+        ("Max address space", memory),
+    ] {
+        let hard = limits.lines().find_map(|line| line.strip_prefix(what)?.split_whitespace().nth(1));
+        assert_eq!(hard, Some(expected.to_string().as_str()), "{what}: {limits}");
+    }
+}

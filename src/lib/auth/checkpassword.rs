@@ -49,7 +49,7 @@ fn verdict(inquiry: &Inquiry<'_>, name: &str, password: &Secret) -> Result<Verdi
     trusted(program)?;
     let patience = inquiry.patience();
     let address = inquiry.client.map(|client| client.to_string());
-    let run = run::Run { program, question, address, patience, memory: config.limits.max_memory };
+    let run = run::Run { program, question, address, patience, limits: child::limits_of_others(config) };
     let outcome: Outcome =
         child::ask(&format!("run {}", program.display()), patience + run::GRACE, |listener| {
             u8::from(!listener.tell(&run.supervise()))

@@ -1,16 +1,28 @@
 //! Verification in a child of the verifier's: what it read and computed ends with it.
 
+use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+#[cfg(feature = "pam")]
+use crate::sys::descriptors;
+use crate::sys::process::Limits;
 use crate::sys::socket::{self, Wait};
 use crate::sys::{clock, process};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
+#[cfg(feature = "pam")]
+use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The longest answer: some paths and a name, and what a program complained of.
 const LARGEST: usize = 16 * 1024;
+
+/// What programs and modules of others may use: they need processes, and files of their own. None leaves a core file.
+pub(super) const fn limits_of_others(config: &Config) -> Limits {
+    let memory = Some(config.limits.max_memory);
+    Limits { descriptors: Some(256), memory, file_size: Some(1 << 30), may_fork: true }
+}
 
 /// Where the child says its answer.
 pub(super) struct Listener<'a>(&'a OwnedFd);
@@ -21,6 +33,12 @@ impl Listener<'_> {
         // Without an answer the other side knows enough.
         let octets = serde_json::to_vec(answer).unwrap_or_default();
         socket::send(self.0, &octets, &[], true).is_ok()
+    }
+
+    /// Closes all descriptors but this and the standard streams, in a child that ends with its answer and drops nothing.
+    #[cfg(feature = "pam")]
+    pub(super) fn close_all_others(&self) {
+        descriptors::close_all_but(&[self.0.as_raw_fd()]);
     }
 }
 

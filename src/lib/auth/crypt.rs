@@ -102,6 +102,11 @@ pub(super) enum Failure {
     System(io::Error),
 }
 
+/// Loads libcrypt, if there is one: behind a fence nothing can be loaded.
+pub(super) fn prepare() {
+    let _ = Libcrypt::load();
+}
+
 /// Whether the password belongs to the hash. Passwords with a NUL and those over 512 octets belong to none, but
 /// are computed at the same cost.
 ///

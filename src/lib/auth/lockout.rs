@@ -84,7 +84,7 @@ fn count(
     let is_sure =
         !config.auth.sources.iter().any(|source| matches!(source, Source::Checkpassword | Source::Pam));
     let is_of_system = is_sure || account::user(user).is_ok_and(|found| found.is_some());
-    let counted = delegate::run(secrets::owner()?.as_ref(), || {
+    let counted = delegate::run_behind_fence(secrets::owner()?.as_ref(), &places, || {
         if !is_sure && shown != Shown::Right {
             let known =
                 Store::open(&places).and_then(|store| store.user(user)).is_ok_and(|user| user.is_some());

@@ -11,9 +11,11 @@ use crate::error::{Error, Kind, Result};
 use crate::protocol::sasl::cram;
 use crate::secret::Secret;
 use crate::secrets::{
-    self, Care, Limits, LimitsText, Owner, Places, Rules, SecretType, State, Store, Use, User,
+    self, Care, Limits, LimitsText, Owner, Places, Rules, SecretType, State, Store, Use, User, delegate,
 };
-use crate::sys::{account, clock, privileges};
+use crate::sys::privileges::{self, Ids};
+use crate::sys::sandbox::Missing;
+use crate::sys::{account, clock};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use std::path::{Component, PathBuf};
@@ -176,16 +178,27 @@ pub(super) fn names(user: Option<&str>) -> Result<Vec<String>> {
 fn ask_child(config: &Config, places: &Places, names: &[String], question: Question<'_>) -> Result<Answer> {
     let care = if config.auth.is_enhanced() { Care::Durable } else { Care::Quick };
     let owner = secrets::owner()?;
+    if matches!(question, Question::Verify(Proof::Password(_))) {
+        crypt::prepare();
+    }
     child::ask("ask the secrets database", PATIENCE, |listener| {
-        let decided = owner.as_ref().map_or(Ok(()), privileges::become_for_good);
         let mut used = None;
-        let decided = decided.and_then(|()| decide_by(places, names, question, &mut used));
+        let decided = delegate::enter(owner.as_ref(), places)
+            .and_then(|_| decide_by(places, names, question, &mut used));
         let heard = listener.tell(&decided.unwrap_or_else(Answer::from));
         if let Some(used) = used {
             note(places, &used, care);
         }
         u8::from(!heard)
     })
+}
+
+/// Becomes the child that asks the secrets database, behind its fence. For the test of that.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn enter(config: &Config, owner: Option<&Ids>) -> Result<Missing> {
+    delegate::enter(owner, &Places::of(config))
 }
 
 impl From<Error> for Answer {

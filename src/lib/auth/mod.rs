@@ -22,7 +22,7 @@ pub(crate) use announce::{Announced, announced, challenge, seed};
 pub(crate) use checkpassword::{ARGUMENT as REPLY, reply as checkpassword_reply, trusted as trusted_program};
 pub(crate) use lockout::{forgive, logins, settle};
 use mailauth::Said;
-pub(crate) use mailauth::{apop_digest, rules, virtual_owner};
+pub(crate) use mailauth::{apop_digest, enter as enter_as_owner, rules, virtual_owner};
 pub(crate) use standing::{By, Means, Standing, standing};
 pub(crate) use unix::{LoginPassword, login_password};
 

@@ -57,16 +57,19 @@ fn verdict(inquiry: &Inquiry<'_>, name: &str, password: &Secret) -> Result<Verdi
         return Ok(Verdict::Refused(Reason::WrongPassword));
     }
     let patience = inquiry.patience();
+    let trouble = |error: Error| Answer { end: End::Trouble(error.to_string()), words: Vec::new() };
     let answer: Answer = child::ask(WHAT, patience + GRACE, |listener| {
         let watched = program::adopt_orphans().map_err(|cause| Error::io(format!("cannot {WHAT}"), cause));
         let answer = watched.and_then(|()| {
             child::ask(WHAT, patience, |listener| {
                 process::detach();
-                u8::from(!listener.tell(&answer(inquiry, name, password)))
+                listener.close_all_others();
+                let limited = child::limits_of_others(inquiry.config).apply();
+                let answer = limited.map_or_else(trouble, |()| answer(inquiry, name, password));
+                u8::from(!listener.tell(&answer))
             })
         });
         program::end_all();
-        let trouble = |error: Error| Answer { end: End::Trouble(error.to_string()), words: Vec::new() };
         u8::from(!listener.tell(&answer.unwrap_or_else(trouble)))
     })?;
     for text in answer.words.iter().filter(|text| !text.trim().is_empty()) {

@@ -8,7 +8,7 @@ use super::message::{Mechanism, Message};
 use super::monitor::become_child;
 use super::notice::{Admitted, Notice};
 use super::{errand, inetd, overhaul, places, recorder, sendmail, spool, vault, verifier};
-use crate::auth::Account;
+use crate::auth::{self, Account};
 use crate::config::{Config, Format};
 use crate::error::{Error, Kind, Result};
 use crate::log::SessionId;
@@ -29,6 +29,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Login,
+    /// The verifier's child that asks the secrets database.
+    Secrets,
     Session,
     Helper,
     Sendmail,
@@ -40,8 +42,9 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Login,
+        Self::Secrets,
         Self::Session,
         Self::Helper,
         Self::Sendmail,
@@ -54,6 +57,7 @@ impl Role {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Login => "login",
+            Self::Secrets => "secrets",
             Self::Session => "session",
             Self::Helper => "spool helper",
             Self::Sendmail => "sendmail",
@@ -140,6 +144,8 @@ struct Stage {
     cell: Cell,
     account: Account,
     state: Directory,
+    /// Who owns the secrets.
+    owner: Option<Ids>,
     targets: Targets,
     /// Whether there are no other users: without root's rights.
     alone: bool,
@@ -165,6 +171,8 @@ impl Stage {
         let mut config = given.clone();
         config.run_dir = place.join("run");
         config.state_dir = place.join("state");
+        config.auth.secrets = place.join("secrets/mailauth.db");
+        config.auth.key = place.join("key/mailauth.key");
         config.maildrop.format = Format::Mbox;
         let cell = Cell {
             root: places::prepare(&config)?,
@@ -181,6 +189,11 @@ impl Stage {
             limits: Default::default(),
         };
         make_spool(&place.join("spool"), alone).map_err(failed)?;
+        let owner = (!alone).then(|| privileges::first_user(&["pop"]).unwrap_or_else(nobody));
+        make_directory(&place.join("key"), 0o755).map_err(failed)?;
+        make_directory(&place.join("secrets"), 0o700).map_err(failed)?;
+        let ids = owner.as_ref().map(|owner| (owner.uid, owner.gid)).unzip();
+        chown(place.join("secrets"), ids.0, ids.1).map_err(failed)?;
         let own = account.mailbox(&config);
         let (neighbour, maildrop) = (place.join("spool/neighbour"), place.join("others/mail"));
         make_directory(&place.join("others"), 0o755).map_err(failed)?;
@@ -206,7 +219,7 @@ impl Stage {
         };
         let state = places::state_directory(&config, &account)?;
         let place = place.to_owned();
-        Ok(Self { place, config, cell, account, state, targets, alone, _listeners: (port, listener) })
+        Ok(Self { place, config, cell, account, state, owner, targets, alone, _listeners: (port, listener) })
     }
 
     fn admitted(&self) -> Admitted {
@@ -226,6 +239,7 @@ impl Stage {
         let path = self.account.mailbox(&self.config);
         Ok(match role {
             Role::Login => (self.cell.enter(false)?, Box::new(())),
+            Role::Secrets => (auth::enter_as_owner(&self.config, self.owner.as_ref())?, Box::new(())),
             Role::Session => {
                 let (found, missing) = verifier::confine(&self.account, &path, &self.state, &self.config)?;
                 (missing, Box::new(found))

@@ -8,7 +8,7 @@ mod filter;
 use crate::error::{Error, Kind, Result};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, Scope,
+    RulesetCreatedAttr, Scope, make_bitflags,
 };
 use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 use std::collections::BTreeMap;
@@ -57,7 +57,7 @@ groups! {
     Names = NAMES,
     /// Owner, mode and attributes of files that are open, and leases on them.
     Attributes = ATTRIBUTES,
-    /// What SQLite needs besides files: its locks, and looking at names.
+    /// What SQLite needs besides files: its locks, looking at names, and asking who one is.
     Database = DATABASE,
     /// Asking whether a process exists.
     Processes = PROCESSES,
@@ -65,6 +65,9 @@ groups! {
 
 /// The highest Landlock version whose rights are asked for; older kernels enforce what they know.
 const LANDLOCK: ABI = ABI::V6;
+
+/// What is left of a directory's files to who may only read.
+const READING: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
 
 /// Which parts of the fence the kernel does not have.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -91,9 +94,17 @@ impl Fence<'_> {
     /// # Errors
     /// A part is missing and required, or the kernel refuses.
     pub(crate) fn close(&self) -> Result<Missing> {
+        self.close_but_read(NOWHERE)
+    }
+
+    /// The same, and below these further directories files may be read.
+    ///
+    /// # Errors
+    /// As [`Self::close`].
+    pub(crate) fn close_but_read(&self, others: &[BorrowedFd<'_>]) -> Result<Missing> {
         let rights =
             (AccessFs::from_all(LANDLOCK) & !AccessFs::Execute) & !AccessFs::MakeBlock & !AccessFs::MakeChar;
-        self.close_with(rights)
+        self.close_with(rights, others)
     }
 
     /// The same, and nothing below the directories can be changed.
@@ -101,12 +112,13 @@ impl Fence<'_> {
     /// # Errors
     /// As [`Self::close`].
     pub(crate) fn close_to_read(&self) -> Result<Missing> {
-        self.close_with(AccessFs::ReadFile | AccessFs::ReadDir)
+        self.close_with(READING, NOWHERE)
     }
 
-    fn close_with(&self, rights: BitFlags<AccessFs>) -> Result<Missing> {
+    fn close_with(&self, rights: BitFlags<AccessFs>, to_read: &[BorrowedFd<'_>]) -> Result<Missing> {
         forbid_new_privileges()?;
-        let missing = Missing { landlock: !self.restrict_files(rights)?, seccomp: !self.restrict_calls()? };
+        let missing =
+            Missing { landlock: !self.restrict_files(rights, to_read)?, seccomp: !self.restrict_calls()? };
         if self.require && (missing.landlock || missing.seccomp) {
             return Err(Error::new(
                 Kind::Permanent,
@@ -116,7 +128,7 @@ impl Fence<'_> {
         Ok(missing)
     }
 
-    fn restrict_files(&self, rights: BitFlags<AccessFs>) -> Result<bool> {
+    fn restrict_files(&self, rights: BitFlags<AccessFs>, to_read: &[BorrowedFd<'_>]) -> Result<bool> {
         let failed = |cause: &dyn std::fmt::Display| {
             Error::new(Kind::Permanent, format!("cannot set up Landlock: {cause}"))
         };
@@ -128,7 +140,9 @@ impl Fence<'_> {
             .and_then(|rules| rules.scope(Scope::from_all(LANDLOCK)))
             .and_then(Ruleset::create)
             .map_err(|cause| failed(&cause))?;
-        for directory in self.directories {
+        let to_change = self.directories.iter().map(|directory| (directory, rights));
+        let to_read = to_read.iter().map(|directory| (directory, READING));
+        for (directory, rights) in to_change.chain(to_read) {
             rules = rules.add_rule(PathBeneath::new(directory, rights)).map_err(|cause| failed(&cause))?;
         }
         let status = rules.restrict_self().map_err(|cause| failed(&cause))?;
@@ -339,6 +353,7 @@ const DATABASE: &[i64] = &[
     libc::SYS_flock,
     libc::SYS_fchmod,
     libc::SYS_geteuid,
+    libc::SYS_getegid,
     libc::SYS_getcwd,
     libc::SYS_faccessat,
     libc::SYS_faccessat2,

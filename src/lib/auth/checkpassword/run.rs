@@ -17,10 +17,6 @@ pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// What it may complain of; the rest is thrown away.
 const MOST_WORDS: usize = 2048;
 
-/// No core file; what its memory may be is configured.
-const LIMITS: Limits =
-    Limits { descriptors: Some(256), memory: None, file_size: Some(1 << 30), may_fork: true };
-
 /// Where it looks for programs.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
@@ -91,8 +87,8 @@ pub(super) struct Run<'a> {
     pub(super) address: Option<String>,
     /// How long it may take.
     pub(super) patience: Duration,
-    /// `limits.max_memory`.
-    pub(super) memory: u64,
+    /// What it may use.
+    pub(super) limits: Limits,
 }
 
 /// Where a running program says something.
@@ -167,8 +163,7 @@ impl Run<'_> {
         process::private_files();
         process::go_to(Path::new("/"));
         let given = [(input.as_fd(), 3), (reply.as_fd(), reply::DESCRIPTOR), (errors.as_fd(), 2)];
-        let limits = Limits { memory: Some(self.memory), ..LIMITS };
-        if program::hand_over(&given).is_err() || limits.apply().is_err() {
+        if program::hand_over(&given).is_err() || self.limits.apply().is_err() {
             return NOT_PREPARED;
         }
         let mut environment =

@@ -1,5 +1,6 @@
 use super::*;
 use crate::process::{errand, login, recorder, session, spool};
+use crate::secrets::delegate;
 use crate::sys::{clock, lock, socket};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socketpair};
@@ -62,6 +63,7 @@ fn each_role_has_exactly_these_groups() {
     assert_eq!(session::CALLS, [Base, Streams, Messages, OpenFiles, Names]);
     assert_eq!(spool::CALLS, [Base, Streams, Messages, OpenFiles, Names, Attributes, Processes]);
     assert_eq!(recorder::CALLS, [Base, Streams, Messages, OpenFiles, Names, Database]);
+    assert_eq!(delegate::CALLS, [Base, Streams, Messages, OpenFiles, Names, Database]);
     assert_eq!(errand::CALLS, [Base, Streams, Messages, OpenFiles, Names, Processes]);
 }
 
