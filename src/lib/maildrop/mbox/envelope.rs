@@ -16,18 +16,31 @@ pub(crate) fn is_envelope(line: &[u8]) -> bool {
     }
     let rest = rest.strip_suffix(b"\n").unwrap_or(rest);
     let rest = rest.strip_suffix(b"\r").unwrap_or(rest);
-    let words: Vec<&[u8]> = rest.split(|&octet| octet == b' ').filter(|word| !word.is_empty()).collect();
+    date(rest.rsplit(|&octet| octet == b' '), |_| ()).is_some()
+}
+
+/// The most words of a date: `Www Mmm dd hh:mm:ss zone zone yyyy remote from HOST`.
+const MOST_WORDS: usize = 10;
+
+/// What `of` says of the date that a line ends in; its words, with empty ones among them, come from the line's end on.
+fn date<'a, T>(words: impl Iterator<Item = &'a [u8]>, of: impl FnOnce(&[&[u8]]) -> T) -> Option<T> {
+    let mut last: [&[u8]; MOST_WORDS] = [b""; MOST_WORDS];
+    let words = words.filter(|word| !word.is_empty());
     // The address may hold words that look like a day: the last date in the line counts.
-    (0..words.len()).rev().any(|first| is_date(&words[first..]))
+    for (first, word) in (0..MOST_WORDS).rev().zip(words) {
+        last[first] = word;
+        if is_date(&last[first..]) {
+            return Some(of(&last[first..]));
+        }
+    }
+    None
 }
 
 /// When the message was received, in seconds since 1970, by its envelope line; 0 where that does not say so, or says a time
 /// before 1970 or after 2105. A time without a numeric zone is taken as UTC (RFC 4155).
 pub(crate) fn received(line: &[u8]) -> u32 {
     let line = &line[..line.len().min(LONGEST)];
-    let words: Vec<&[u8]> = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect();
-    let first = (0..words.len()).rev().find(|first| is_date(&words[*first..]));
-    let seconds = first.and_then(|first| seconds(&words[first..]));
+    let seconds = date(line.rsplit(u8::is_ascii_whitespace), seconds).flatten();
     seconds.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(0)
 }
 

@@ -7,7 +7,7 @@ use super::envelope::{is_envelope, received};
 use crate::error::{Error, Kind, Result};
 use crate::maildrop::index::{Ending, LONGEST_ENVELOPE, Record};
 use crate::maildrop::uidl::MessageHash;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter, memmem, memrchr};
 use twox_hash::XxHash3_64;
 
 /// How much is read at once, in octets; a longer line is taken in pieces.
@@ -27,17 +27,33 @@ pub(crate) fn scan(
     mut fill: impl FnMut(&mut [u8]) -> Result<usize>,
     found: impl FnMut(Record) -> Result<()>,
 ) -> Result<u64> {
-    let mut scanner = Scanner { offset, message: None, empty_line: 0, line_open: false, hidden: 0, found };
+    let hash = MessageHash::default();
+    let mut scanner =
+        Scanner { offset, message: None, hash, empty_line: 0, line_open: false, hidden: 0, found };
+    let envelope = memmem::Finder::new(b"\nFrom ");
     let mut buffer = vec![0; CHUNK];
     let mut length = 0;
     loop {
         let count = fill(&mut buffer[length..])?;
         length += count;
         let mut done = 0;
-        while let Some(line_end) = memchr(b'\n', &buffer[done..length]) {
-            let next = done + line_end + 1;
-            scanner.piece(&buffer[done..next], true)?;
-            done = next;
+        while done < length {
+            let rest = &buffer[done..length];
+            // Lines of a body are taken together, up to one that may be an envelope line.
+            let together = scanner.takes_lines() && !rest.starts_with(b"From ");
+            let line_end = if together {
+                envelope.find(rest).or_else(|| memrchr(b'\n', rest))
+            } else {
+                memchr(b'\n', rest)
+            };
+            let Some(line_end) = line_end else { break };
+            let taken = &rest[..=line_end];
+            if together {
+                scanner.lines(taken);
+            } else {
+                scanner.piece(taken, true)?;
+            }
+            done += taken.len();
         }
         if count == 0 {
             scanner.piece(&buffer[done..length], false)?;
@@ -72,6 +88,8 @@ struct Scanner<F> {
     /// Where the next octet stands in the file.
     offset: u64,
     message: Option<Message>,
+    /// Of the message's header.
+    hash: MessageHash,
     /// Octets of an empty line that was read last and may turn out to be the separator.
     empty_line: u64,
     /// A piece of a line was taken, its end not yet.
@@ -81,6 +99,23 @@ struct Scanner<F> {
 }
 
 impl<F: FnMut(Record) -> Result<()>> Scanner<F> {
+    /// Whether a line begins here and belongs to a body, unless it is an envelope line.
+    const fn takes_lines(&self) -> bool {
+        matches!(&self.message, Some(message) if !message.in_header) && !self.line_open
+    }
+
+    /// Takes whole lines of a body, at least one; none of them begins a message.
+    fn lines(&mut self, lines: &[u8]) {
+        let Some(message) = &mut self.message else { return };
+        if self.empty_line > 0 {
+            message.empty_line(self.empty_line);
+        }
+        self.offset += lines.len() as u64;
+        let (text, last) = without_empty_line(lines);
+        self.empty_line = last as u64;
+        message.lines(text);
+    }
+
     /// Takes the next octets of a line; `ended`: its line end is among them.
     fn piece(&mut self, piece: &[u8], ended: bool) -> Result<()> {
         if piece.is_empty() {
@@ -101,7 +136,7 @@ impl<F: FnMut(Record) -> Result<()>> Scanner<F> {
         if starts && ended && content.is_empty() {
             self.empty_line = piece.len() as u64;
         } else {
-            message.text(content, piece.len() as u64, starts, ended);
+            message.text(content, piece.len() as u64, starts, ended, &mut self.hash);
         }
         self.line_open = !ended;
         self.offset += piece.len() as u64;
@@ -123,17 +158,18 @@ impl<F: FnMut(Record) -> Result<()>> Scanner<F> {
         let Some(message) = self.message.take() else { return Ok(()) };
         let separated = std::mem::take(&mut self.empty_line) > 0;
         if message.record.offset == 0 && message.is_internal() {
+            self.hash.reset();
             self.hidden = self.offset;
             return Ok(());
         }
-        (self.found)(message.finish(separated))
+        (self.found)(message.finish(separated, &mut self.hash))
     }
 
     fn finish(mut self) -> Result<u64> {
         if self.line_open
             && let Some(message) = &mut self.message
         {
-            message.close_line();
+            message.close_line(&mut self.hash);
         }
         self.end_message()?;
         Ok(self.hidden)
@@ -145,10 +181,30 @@ fn without_line_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
+/// Splits whole lines before the last one, if that is empty; how many octets that has.
+fn without_empty_line(lines: &[u8]) -> (&[u8], usize) {
+    let text = without_line_end(lines);
+    if text.is_empty() || text.ends_with(b"\n") { (text, lines.len() - text.len()) } else { (lines, 0) }
+}
+
+/// How many line ends have no CR.
+fn bare_line_ends(lines: &[u8]) -> u64 {
+    let all = memchr_iter(b'\n', lines).count() as u64;
+    if memchr(b'\r', lines).is_none() {
+        return all;
+    }
+    // Octets of a block are counted in an octet, which is what the compiler has vectors for.
+    let before = lines.chunks(255).zip(lines.get(1..).unwrap_or_default().chunks(255));
+    let with_cr = before.map(|(before, octets)| {
+        let found = before.iter().zip(octets).map(|(cr, lf)| u8::from(*cr == b'\r' && *lf == b'\n'));
+        u64::from(found.sum::<u8>())
+    });
+    all - with_cr.sum::<u64>()
+}
+
 /// The message that is being read.
 struct Message {
     record: Record,
-    hash: MessageHash,
     in_header: bool,
     /// Octets of the body as RETR sends them.
     body: u64,
@@ -163,7 +219,6 @@ impl Message {
         let ending = if ended { Ending::Line } else { Ending::Open };
         Self {
             record: Record { offset, envelope_length, envelope_check, ending, ..Record::default() },
-            hash: MessageHash::default(),
             in_header: true,
             body: 0,
             body_text: 0,
@@ -184,13 +239,32 @@ impl Message {
         }
     }
 
+    /// Whole lines of the body: the same as `text` and `empty_line` for each.
+    fn lines(&mut self, lines: &[u8]) {
+        let stored = lines.len() as u64;
+        let octets = stored + bare_line_ends(lines);
+        self.record.length += stored;
+        self.record.octets += octets;
+        self.body += octets;
+        let (mut text, mut empty) = (lines, 0);
+        loop {
+            match without_empty_line(text) {
+                (_, 0) => break,
+                (before, _) => (text, empty) = (before, empty + 1),
+            }
+        }
+        if !text.is_empty() {
+            self.body_text = self.body - 2 * (empty + 1);
+        }
+    }
+
     /// Text of a line: its content, and how many octets are stored with the line end.
-    fn text(&mut self, content: &[u8], stored: u64, starts: bool, ended: bool) {
+    fn text(&mut self, content: &[u8], stored: u64, starts: bool, ended: bool, hash: &mut MessageHash) {
         let octets = content.len() as u64;
         self.record.length += stored;
         self.record.octets += octets;
         if self.in_header {
-            self.header_text(content, starts);
+            self.header_text(content, starts, hash);
         } else {
             self.body += octets;
             if octets > 0 {
@@ -199,16 +273,16 @@ impl Message {
         }
         self.record.ending = Ending::Open;
         if ended {
-            self.close_line();
+            self.close_line(hash);
             self.record.ending = Ending::Line;
         }
     }
 
-    fn header_text(&mut self, content: &[u8], starts: bool) {
+    fn header_text(&mut self, content: &[u8], starts: bool, hash: &mut MessageHash) {
         if !starts {
-            return self.hash.more(content);
+            return hash.more(content);
         }
-        self.hash.line(content);
+        hash.line(content);
         if self.record.offset == 0 {
             self.internal_subject |= content == INTERNAL_SUBJECT;
             self.internal_field |=
@@ -217,10 +291,10 @@ impl Message {
     }
 
     /// A line ends, here or (where the file ends without a line end) on the wire alone.
-    fn close_line(&mut self) {
+    fn close_line(&mut self, hash: &mut MessageHash) {
         self.record.octets += 2;
         if self.in_header {
-            self.hash.line_end();
+            hash.line_end();
         } else {
             self.body += 2;
         }
@@ -230,14 +304,14 @@ impl Message {
         self.internal_subject && self.internal_field
     }
 
-    fn finish(mut self, separated: bool) -> Record {
+    fn finish(mut self, separated: bool, hash: &mut MessageHash) -> Record {
         if self.in_header {
             self.record.header_length = self.record.length;
         }
         if separated {
             self.record.ending = Ending::Separated;
         }
-        self.record.hash = self.hash.finish(self.body_text);
+        self.record.hash = hash.finish(self.body_text);
         self.record.twin = 1;
         self.record
     }

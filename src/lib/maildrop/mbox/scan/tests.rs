@@ -37,8 +37,7 @@ fn texts(octets: &str) -> Vec<String> {
 fn wire(stored: &[u8]) -> Vec<u8> {
     let mut sent = Vec::new();
     for line in stored.split_inclusive(|&octet| octet == b'\n') {
-        let line = line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
-        sent.extend_from_slice(line);
+        sent.extend_from_slice(content(line));
         sent.extend_from_slice(b"\r\n");
     }
     sent
@@ -127,6 +126,26 @@ proptest! {
     }
 }
 
+/// A line without its end.
+fn content(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// The header's lines.
+fn header_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|&octet| octet == b'\n').take_while(|line| !content(line).is_empty())
+}
+
+/// The octets of the body on the wire, up to and without the line ends at its end.
+fn body_octets(text: &[u8]) -> u64 {
+    let header: usize = header_lines(text).map(<[u8]>::len).sum();
+    let lines = text[header..].split_inclusive(|&octet| octet == b'\n').skip(1);
+    let mut lines: Vec<&[u8]> = lines.map(content).collect();
+    while lines.pop_if(|line| line.is_empty()).is_some() {}
+    let octets: usize = lines.iter().map(|line| line.len() + 2).sum();
+    octets.saturating_sub(2) as u64
+}
+
 /// Compares the scanner with the reference.
 fn compare(octets: &[u8], chunk: usize) -> std::result::Result<(), TestCaseError> {
     let (records, _) = scanned(octets, chunk).unwrap();
@@ -136,6 +155,12 @@ fn compare(octets: &[u8], chunk: usize) -> std::result::Result<(), TestCaseError
         prop_assert_eq!(place(record.offset), *offset);
         prop_assert_eq!(&octets[place(record.start())..place(record.end())], &text[..]);
         prop_assert_eq!(record.octets, wire(text).len() as u64, "RFC 1939, section 11");
+        let mut hash = MessageHash::default();
+        header_lines(text).for_each(|line| {
+            hash.line(content(line));
+            hash.line_end();
+        });
+        prop_assert_eq!(record.hash, hash.finish(body_octets(text)), "uidl.rs, the format");
         let (alone, _) = scanned(&[ANN.as_bytes(), text].concat(), 1 << 20).unwrap();
         if alone.len() == 1 && alone[0].length == record.length {
             prop_assert_eq!(alone[0].hash, record.hash, "design, section 4: the same message, the same UIDL");
