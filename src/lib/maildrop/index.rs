@@ -91,8 +91,9 @@ pub(crate) struct Record {
 const ENDING_SHIFT: u32 = 24;
 
 impl Record {
-    fn encode(&self) -> [u8; RECORD] {
-        let mut octets = Octets::default();
+    /// Appends the record to a page.
+    fn encode(&self, page: &mut Vec<u8>) {
+        let mut octets = Octets(std::mem::take(page));
         octets.u64(self.offset);
         octets.u64(self.length);
         octets.u64(self.header_length);
@@ -107,7 +108,7 @@ impl Record {
         octets.u32(self.envelope_check);
         octets.u32(self.twin);
         octets.u32(self.received);
-        octets.fixed()
+        *page = octets.0;
     }
 
     fn decode(octets: &[u8]) -> Option<Self> {
@@ -327,10 +328,23 @@ impl Index {
     ///
     /// # Errors
     /// A damaged page; what `each` returns.
-    pub(crate) fn for_each(&mut self, mut each: impl FnMut(u32, &Record) -> Result<()>) -> Result<()> {
+    pub(crate) fn for_each(&mut self, each: impl FnMut(u32, &Record) -> Result<()>) -> Result<()> {
+        self.for_first(self.header.count, each)
+    }
+
+    /// The same of the first `count` messages.
+    ///
+    /// # Errors
+    /// As for `for_each`.
+    pub(crate) fn for_first(
+        &mut self,
+        count: u32,
+        mut each: impl FnMut(u32, &Record) -> Result<()>,
+    ) -> Result<()> {
         let mut next = 0;
-        while next < self.header.count {
-            for record in self.records(next)? {
+        while next < count {
+            let left = (count - next) as usize;
+            for record in self.records(next)?.iter().take(left) {
                 each(next, record)?;
                 next += 1;
             }
@@ -444,13 +458,6 @@ impl Octets {
     pub(crate) fn stamp(&mut self, stamp: Stamp) {
         self.put(&stamp.seconds.to_le_bytes());
         self.put(&stamp.nanoseconds.to_le_bytes());
-    }
-
-    fn fixed(mut self) -> [u8; RECORD] {
-        self.0.resize(RECORD, 0);
-        let mut record = [0; RECORD];
-        record.copy_from_slice(&self.0);
-        record
     }
 }
 

@@ -73,7 +73,7 @@ impl<'a> Writer<'a> {
     /// Neither the disk nor memory takes it.
     pub(crate) fn push(&mut self, record: &Record) -> Result<()> {
         let full = || Error::new(Kind::Permanent, "more messages than POP3 can number");
-        self.page.extend_from_slice(&record.encode());
+        record.encode(&mut self.page);
         self.count = self.count.checked_add(1).ok_or_else(full)?;
         self.octets = self.octets.saturating_add(record.octets);
         self.stored = self.stored.saturating_add(record.length);
@@ -104,7 +104,7 @@ impl<'a> Writer<'a> {
             for octets in page.chunks_exact(super::RECORD).take(records) {
                 let mut record = Record::decode(octets).ok_or_else(damaged)?;
                 changed |= change(&mut record)?;
-                self.page.extend_from_slice(&record.encode());
+                record.encode(&mut self.page);
             }
             if changed {
                 self.flush(number)?;

@@ -244,6 +244,34 @@ fn large_messages_are_copied_whole() {
     let home = Home::new(&all.concat());
     delete(&mut home.open(), [2]).unwrap();
     assert!(home.content() == [&all[0][..], &all[2], &all[3]].concat());
+    // What is behind 128 KiB that are taken out lies in its blocks as before, and is copied in the kernel.
+    let head = message(9);
+    let gap = format!("{}{}\n\n", head.trim_end(), "x".repeat(128 * 1024 - head.trim_end().len() - 2));
+    let home = Home::new(&[&all[0][..], &gap, &all[2], &all[3]].concat());
+    delete(&mut home.open(), [2]).unwrap();
+    assert!(home.content() == [&all[0][..], &all[2], &all[3]].concat());
+}
+
+/// Design, section 4, "Other writers": the update checks all envelope lines, however far apart they are.
+#[test]
+fn an_update_sees_each_envelope_line_that_was_changed() {
+    let sized = |n: usize| {
+        let body = "x".repeat([10, 3000, 5000, 70_000][n % 4]);
+        format!("From user@example.org Sat Jan  3 01:05:34 2026\nSubject: {n}\n\n{body}\n\n")
+    };
+    let all: Vec<String> = (0..130).map(sized).collect();
+    for changed in [0, 1, 2, 3, 4, 62, 63, 64, 128] {
+        let home = Home::new(&all.concat());
+        let mut mbox = home.open();
+        let place = all[..changed].iter().map(String::len).sum::<usize>() + "From u".len();
+        let file = File::options().write(true).open(home.path()).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"z", place as u64).unwrap();
+        // Mail that came explains the file's times: the end of what is known alone would not show it.
+        home.append(&message(999));
+        let before = home.content();
+        assert_eq!(delete(&mut mbox, [130]).unwrap_err().kind(), Kind::Temporary, "{changed}");
+        assert_eq!(home.content(), before, "nothing is changed");
+    }
 }
 
 proptest! {
