@@ -106,6 +106,8 @@ fn a_healthy_maildrop_has_nothing_and_all_are_checked() {
         for arguments in [&["check", "ann", "bob"][..], &["check", "--all"], &["check", "--all", "--repair"]]
         {
             assert_eq!(admin(&world, arguments).fine(), "", "{arguments:?}");
+            let shown = admin::table(&world, 80, arguments);
+            assert_eq!(shown, "nothing is wrong\n", "{arguments:?}: a header alone tells nobody anything");
         }
         chmod(&world.mailbox("bob"), 0o666);
         let all = admin(&world, &["check", "--all", "--columns", "user,result"]);

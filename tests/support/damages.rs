@@ -77,6 +77,13 @@ fn maildir() {
     }
 }
 
+/// A message that an import has brought and not shown yet.
+fn wait_to_be_shown() {
+    let path = mailbox().join("new/.1767225609.M000001Q0000000001R00000000000000ff.poptools,S=14");
+    write(&path, b"Subject: x\n\nx\n", 0o600);
+    ann(path);
+}
+
 pub(crate) const DAMAGES: &[Damage] = &[
     (
         "mailbox that is a symbolic link",
@@ -295,6 +302,27 @@ pub(crate) const DAMAGES: &[Damage] = &[
         |_| chmod(Path::new(STATE), 0o755),
         "has mode 0755",
         Then::Repaired,
+    ),
+    (
+        "import into a Maildir that was killed before it was decided",
+        |_| {
+            maildir();
+            wait_to_be_shown();
+        },
+        "files of an import that was killed",
+        Then::Repaired,
+    ),
+    (
+        "import into a Maildir that was decided and interrupted",
+        |_| {
+            maildir();
+            wait_to_be_shown();
+            make_directory(Path::new(STATE), 0o700);
+            ann(STATE);
+            in_state("importing", b"00000000000000ff 0000000000000001\n");
+        },
+        "an import was interrupted",
+        Then::More(1),
     ),
     (
         "Maildir without new",

@@ -40,7 +40,8 @@ pub(crate) struct Ground {
     pub(crate) locks: LockSet,
 }
 
-/// Does the work. `passed` are open files that it has in the child too.
+/// Does the work. `passed` are open files that it has in the child too; the file that the work gets is the session's lock, which lasts
+/// as long as that is open.
 ///
 /// # Errors
 /// `Kind::InUse` when somebody is logged in; the work's; or the child ended without an answer.
@@ -48,7 +49,7 @@ pub(crate) fn run<T: Serialize + DeserializeOwned>(
     config: &Config,
     account: &Account,
     passed: &[&File],
-    work: impl FnOnce(Ground) -> Result<T>,
+    work: impl FnOnce(Ground, File) -> Result<T>,
 ) -> Result<T> {
     places::prepare(config)?;
     let nobody = Peer::direct(None);
@@ -60,7 +61,7 @@ pub(crate) fn run<T: Serialize + DeserializeOwned>(
         .collect();
     let worker = Worker::start(&kept, |_: Tell<'_, ()>| {
         let (ground, _) = enter(config, account, state)?;
-        work(ground)
+        work(ground, held)
     })?;
     let heard = worker.hear(|()| Ok(()));
     worker.wait();

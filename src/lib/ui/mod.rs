@@ -36,8 +36,12 @@ impl Format {
 /// terminal.
 pub(crate) fn width() -> Option<u16> {
     let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|width| *width > 0);
-    told.or_else(|| terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0))
+    let width = told.or_else(|| terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0));
+    width.map(|width| width.max(NARROWEST))
 }
+
+/// A narrower table would have columns of single letters; lines that the terminal breaks can still be read.
+const NARROWEST: u16 = 40;
 
 /// Writes to standard output. A reader that has gone away (`| head`) is no error.
 ///

@@ -50,7 +50,8 @@ rect.a { fill: var(--first); } rect.b { fill: var(--second); } rect.back { fill:
 .names { display: flex; justify-content: space-between; color: var(--faint); font-size: .8rem; padding-top: .3rem; }
 .head { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: baseline; gap: 0 1rem; margin: 0 0 .75rem; }
 .head h2 { margin: 0; } .head span { color: var(--faint); font-size: .8rem; }
-.bars { display: grid; grid-template-columns: minmax(4.5rem, max-content) 1fr max-content; gap: .4rem .75rem; align-items: center; }
+.bars { display: grid; grid-template-columns: fit-content(45%) minmax(3rem, 1fr) max-content; gap: .4rem .75rem;
+  align-items: center; }
 .bars > * { min-width: 0; overflow-wrap: anywhere; } .bars svg { height: .8rem; border-radius: .2rem; }
 .bars > :nth-child(3n) { text-align: right; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .95rem; }

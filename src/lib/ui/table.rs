@@ -101,6 +101,11 @@ impl Table {
         self.rows.push(values);
     }
 
+    /// Whether it has no rows.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// The last line of a table, below all rows; the other formats do without.
     pub(crate) fn total(&mut self, values: Vec<Value>) {
         self.total = Some(values);

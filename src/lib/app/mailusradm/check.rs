@@ -3,7 +3,7 @@
 //! The inside is looked at by an errand, and mended by an overhaul: children that have become the user. Here only places are looked
 //! at: permissions, with the user's rights, and whether the state directory, whose parent is root's, is the user's.
 
-use super::{Failure, Outcome, account, may_change, only_own, remark, write};
+use super::{Failure, Outcome, account, may_change, only_own, remark, write_or};
 use crate::app::outcome::{NO, USAGE};
 use crate::auth::{Account, roster};
 use crate::cli::mailusradm::Check;
@@ -48,7 +48,8 @@ pub(super) fn run(options: &Check, config: &Config) -> Outcome {
         progress.step();
     }
     drop(progress);
-    write(table, &options.listing)?;
+    let nothing = if failure.is_none() { "nothing is wrong\n" } else { "" };
+    write_or(table, &options.listing, nothing)?;
     match (failure, open) {
         (Some(status), _) => Err(Failure::new(status, "not every maildrop could be looked at")),
         (None, 0) => Ok(()),
@@ -103,7 +104,7 @@ fn of(account: &Account, options: &Check, config: &Config) -> Told<Vec<Finding>>
     drop(places::take_maildrop(config, account, SessionId::random()?, &Peer::direct(None))?);
     // What its owner cannot open cannot be looked at.
     mend_modes(account, config, &mut modes)?;
-    let mut inside = overhaul::run(config, account, &[], |ground| {
+    let mut inside = overhaul::run(config, account, &[], |ground, _held| {
         let above = ground.path.parent().and_then(|above| Directory::open(above).ok());
         let scene = Scene {
             path: &ground.path,

@@ -50,7 +50,7 @@ fn one(name: &str, options: &Convert, config: &Config) -> Outcome {
         To::Maildir => Target::Maildir,
     };
     let remove_old = options.remove_old;
-    let done = overhaul::run(config, &account, &[], |ground| {
+    let done = overhaul::run(config, &account, &[], |ground, _held| {
         let overhaul::Ground { path, uid, state, locks } = ground;
         convert::run(&Site { path, uid, state, locks, remove_old }, target)
     })?;

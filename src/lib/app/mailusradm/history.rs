@@ -40,7 +40,7 @@ pub(super) fn run(options: &Options, config: &Config) -> Outcome {
     for entry in &entries {
         table.row(row(entry, &zone));
     }
-    super::write(table, &options.listing)?;
+    super::write_or(table, &options.listing, "")?;
     if entries.is_empty() {
         let known = history.last_logins()?.remove(&options.user);
         let known = known.map_or_else(

@@ -89,6 +89,14 @@ fn write(table: Table, listing: &Listing) -> Outcome {
     Ok(ui::say(&render(table, listing)?)?)
 }
 
+/// The same, but where a table for people would be empty, with this in its place.
+fn write_or(table: Table, listing: &Listing, nothing: &str) -> Outcome {
+    // A column that there is not is a mistake in any case.
+    let (is_empty, text) = (table.is_empty(), render(table, listing)?);
+    let for_people = listing.format.unwrap_or_else(Format::usual) == Format::Table;
+    Ok(ui::say(if is_empty && for_people { nothing } else { &text })?)
+}
+
 /// The text of a list as its options say.
 fn render(mut table: Table, listing: &Listing) -> Result<String, Failure> {
     table.choose(&listing.columns).map_err(|text| Failure::new(USAGE, text))?;

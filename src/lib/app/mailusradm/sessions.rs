@@ -1,6 +1,6 @@
 //! `mailusradm sessions`: who is logged in now.
 
-use super::{Failure, Outcome, USAGE, account, write};
+use super::{Failure, Outcome, USAGE, account, write_or};
 use crate::cli::mailusradm::Sessions;
 use crate::config::Config;
 use crate::process::live::{self, Live};
@@ -20,10 +20,13 @@ const COLUMNS: &[Column] = &[
     Column::spare("id", Kind::Text, 2),
 ];
 
+/// What stands in the place of an empty list.
+const NOBODY: &str = "nobody is logged in\n";
+
 /// Writes the list, once or again and again.
 pub(super) fn run(options: &Sessions, config: &Config) -> Outcome {
     let Some(seconds) = options.watch else {
-        return write(table(options, config)?, &options.listing);
+        return write_or(table(options, config)?, &options.listing, NOBODY);
     };
     if !std::io::stdout().is_terminal() {
         let text = "--watch is for a terminal; without it the list is written once";

@@ -29,8 +29,10 @@ pub(super) fn export(options: &Export, config: &Config) -> Outcome {
         }
         None => File::from(io::stdout().as_fd().try_clone_to_owned()?),
     };
-    let done =
-        overhaul::run(config, &account, &[&out], |ground| transfer::export(&site(ground, config), &out));
+    // Whoever reads the output may be slow: the user may log in again as soon as it is known what there is.
+    let done = overhaul::run(config, &account, &[&out], |ground, held| {
+        transfer::export(&site(ground, config), &out, || drop(held))
+    });
     let synced = done.and_then(|done| match file {
         Some(file) => {
             out.sync_all().map_err(|error| Error::io(format!("cannot write {}", file.display()), error))?;
@@ -91,7 +93,7 @@ fn run_import(
 ) -> Result<Done, Error> {
     let passed: Vec<&File> = mail.into_iter().chain(list).collect();
     let import = transfer::Import { mail, list, headers: *from == UidlFrom::Headers, as_is };
-    overhaul::run(config, account, &passed, |ground| transfer::import(&site(ground, config), &import))
+    overhaul::run(config, account, &passed, |ground, _held| transfer::import(&site(ground, config), &import))
 }
 
 fn site(ground: Ground, config: &Config) -> Site {

@@ -4,6 +4,7 @@ use super::{Finding, Fix, Scene, state};
 use crate::config::Format;
 use crate::error::{Error, Result};
 use crate::maildrop::index::Layout;
+use crate::maildrop::maildir::staged::{self, IMPORTING};
 use crate::maildrop::maildir::{Folders, strange};
 use crate::maildrop::mbox::open::split;
 use crate::sys::directory::Directory;
@@ -40,7 +41,7 @@ fn make(name: &str) -> Finding {
     )
 }
 
-fn maildir(scene: &Scene<'_>) -> Option<Directory> {
+pub(super) fn maildir(scene: &Scene<'_>) -> Option<Directory> {
     let (_, name) = split(scene.path).ok()?;
     scene.above?.open_directory(name).ok()
 }
@@ -55,6 +56,16 @@ pub(super) fn look(scene: &Scene<'_>, folders: &Folders, findings: &mut Vec<Find
         && maildir.status("tmp").is_ok_and(|found| found.is_none())
     {
         findings.push(make("tmp"));
+    }
+    if !state::regular(scene, IMPORTING) {
+        let left = staged::left(folders).map_err(cannot)?;
+        if left > 0 {
+            findings.push(Finding::new(
+                format!("files of an import that was killed, in new and cur: {left}; no client sees them"),
+                "they are removed: nothing of that import was shown",
+                Fix::Staged,
+            ));
+        }
     }
     for (name, folder) in [("new", &folders.new), ("cur", &folders.cur)] {
         let mut odd: Vec<(String, &str)> = Vec::new();

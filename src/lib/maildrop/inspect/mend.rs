@@ -5,6 +5,8 @@
 
 use super::{Finding, Fix, Outcome, Scene, look};
 use crate::error::{Error, Kind, Result};
+use crate::maildrop::maildir::build::Builder;
+use crate::maildrop::maildir::staged::IMPORTING;
 use crate::maildrop::mbox::local::{Local, LockSet};
 use crate::maildrop::mbox::spool::{Purpose, Spool};
 use crate::maildrop::mbox::whole;
@@ -12,14 +14,12 @@ use crate::maildrop::uidl::twins::{self, Twins};
 use crate::maildrop::{self, index};
 use crate::sys::clock;
 use crate::sys::directory::Directory;
-use crate::sys::file::{copy, read_at, status};
+use crate::sys::file::{read_at, status};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-/// How much is copied between two touches of the dotlock, in octets.
-const CHUNK: u64 = 64 << 20;
 /// The size of the buffer where the kernel cannot copy by itself.
 const BUFFER: usize = 1 << 20;
 
@@ -67,6 +67,8 @@ fn apply(fix: &Fix, scene: &Scene<'_>, locks: LockSet, places: &str) -> Result<O
         Fix::Rewrite { skip, cut, envelope } => {
             rewrite(scene, locks, places, Cut { skip: *skip, cut: *cut, envelope: *envelope }).map(Some)
         }
+        Fix::Import => import(scene, locks).map(|()| None),
+        Fix::Staged => staged(scene).map(|()| None),
         Fix::Folder(name) => folder(scene, name).map(|()| None),
         // Permissions are set by who asks for the overhaul, and a state directory must be there for it.
         Fix::Mode { .. } | Fix::StateDirectory => Ok(None),
@@ -79,6 +81,25 @@ fn open(scene: &Scene<'_>, locks: LockSet) -> Result<()> {
     let state = scene.state.as_fd().try_clone_to_owned();
     let state = state.map_err(|cause| Error::io("cannot open the state directory", cause))?;
     maildrop::open(found, scene.path, scene.uid, state.into(), Box::new(local)).map(drop)
+}
+
+/// Opens the maildrop, which shows what an import has left to show.
+fn import(scene: &Scene<'_>, locks: LockSet) -> Result<()> {
+    open(scene, locks)?;
+    match scene.state.status(IMPORTING) {
+        Ok(None) => Ok(()),
+        _ => Err(Error::new(
+            Kind::Temporary,
+            "its messages could not be moved; the log of the next login says why",
+        )),
+    }
+}
+
+/// Removes what an import left that nobody has seen.
+fn staged(scene: &Scene<'_>) -> Result<()> {
+    let cannot = |cause| Error::io("cannot remove what an import left", cause);
+    let Some(maildir) = super::folders::maildir(scene) else { return Ok(()) };
+    Builder::open(&maildir).and_then(|builder| builder.sweep(scene.state)).map_err(cannot)
 }
 
 /// Keeps the damaged file under another name, and writes what can be read of it anew.
@@ -151,7 +172,7 @@ fn rewrite(scene: &Scene<'_>, locks: LockSet, places: &str, what: Cut) -> Result
         new.write_all_at(line.as_bytes(), 0).map_err(cannot)?;
         length = line.len() as u64;
     }
-    length += transfer(&locked.file, what.skip..to, &new, length, &local).map_err(cannot)?;
+    length += whole::transfer(&locked.file, what.skip..to, &new, length, &local).map_err(cannot)?;
     let padding = if length > 0 { whole::padding(&new, length).map_err(cannot)? } else { b"" };
     new.write_all_at(padding, length).and_then(|()| new.sync_all()).map_err(cannot)?;
     // The old index would be for another file.
@@ -175,28 +196,6 @@ fn is_nothing(file: &File, from: u64, to: u64) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Copies a range while others see that the dotlock's holder lives; how many octets.
-fn transfer(from: &File, range: std::ops::Range<u64>, to: &File, at: u64, local: &Local) -> io::Result<u64> {
-    let (mut position, mut target, mut buffer) = (range.start, at, Vec::new());
-    while position < range.end {
-        let wanted = (range.end - position).min(CHUNK);
-        let mut count = copy(from, position, to, target, wanted)?;
-        if count == 0 {
-            buffer.resize(BUFFER, 0);
-            let wanted = usize::try_from(wanted).unwrap_or(BUFFER).min(BUFFER);
-            let read = read_at(from, &mut buffer[..wanted], position)?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            to.write_all_at(&buffer[..read], target)?;
-            count = read as u64;
-        }
-        local.touch();
-        (position, target) = (position + count, target + count);
-    }
-    Ok(target - at)
-}
-
 /// Keeps a copy of a file in the state directory, durably.
 fn keep(file: &File, state: &Directory, name: &str) -> Result<()> {
     let cannot = |cause| Error::io(format!("cannot keep a copy as {name}"), cause);
@@ -215,7 +214,7 @@ fn keep(file: &File, state: &Directory, name: &str) -> Result<()> {
 fn keep_touched(file: &File, size: u64, state: &Directory, name: &str, local: &Local) -> Result<()> {
     let cannot = |cause| Error::io(format!("cannot keep a copy as {name}, so nothing was changed"), cause);
     let copy = state.create(name, 0o600).map_err(cannot)?;
-    let copied = transfer(file, 0..size, &copy, 0, local);
+    let copied = whole::transfer(file, 0..size, &copy, 0, local);
     copied.and_then(|_| copy.sync_all()).and_then(|()| state.sync()).map_err(|cause| {
         let _ = state.remove(name);
         cannot(cause)

@@ -59,6 +59,10 @@ pub(crate) enum Fix {
     /// The mailbox is written anew, without `skip` octets at its beginning and `cut` at its end, with an envelope line in front
     /// where one is missing.
     Rewrite { skip: u64, cut: u64, envelope: bool },
+    /// An import that was decided is finished.
+    Import,
+    /// What an import left that was not decided is removed.
+    Staged,
     /// A directory of a Maildir is made.
     Folder(String),
     /// The state directory is put in order, as a login does.

@@ -3,6 +3,7 @@
 use super::{Finding, Fix, Scene};
 use crate::error::{Error, Result};
 use crate::maildrop::index::{self, Index, Layout};
+use crate::maildrop::maildir::staged::IMPORTING;
 use crate::maildrop::mbox::UPDATING;
 use crate::maildrop::uidl::twins::{self, Twins};
 use crate::sys::file::FileKind;
@@ -18,7 +19,7 @@ const UNFINISHED: [(&str, &str); 2] =
 pub(super) fn look(scene: &Scene<'_>, findings: &mut Vec<Finding>) -> Result<()> {
     let cannot = |cause| Error::io("cannot look at the state directory", cause);
     let state = scene.state;
-    for name in [index::NAME, twins::NAME, index::NEW_NAME, twins::NEW_NAME, UPDATING] {
+    for name in [index::NAME, twins::NAME, index::NEW_NAME, twins::NEW_NAME, UPDATING, IMPORTING] {
         let Some(found) = state.status(name).map_err(cannot)? else { continue };
         let unfinished = UNFINISHED.iter().find(|(new, _)| *new == name);
         let what = match found.kind {
@@ -50,6 +51,13 @@ pub(super) fn look(scene: &Scene<'_>, findings: &mut Vec<Finding>) -> Result<()>
             "an update was interrupted",
             "the locks are taken and what it left is removed, as the next login does",
             Fix::Recover,
+        ));
+    }
+    if regular(scene, IMPORTING) {
+        findings.push(Finding::new(
+            "an import was interrupted: some of its messages do not show yet",
+            "they are shown, as the next login does",
+            Fix::Import,
         ));
     }
     if regular(scene, twins::NAME) {
@@ -93,7 +101,7 @@ pub(super) fn wrong_index(what: &str) -> Finding {
     Finding::new(what, "it is made anew; clients see what is in the maildrop", Fix::Index)
 }
 
-fn regular(scene: &Scene<'_>, name: &str) -> bool {
+pub(super) fn regular(scene: &Scene<'_>, name: &str) -> bool {
     let found = scene.state.status(name).ok().flatten();
     found.is_some_and(|found| found.kind == FileKind::Regular && found.links == 1)
 }

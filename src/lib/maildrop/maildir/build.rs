@@ -2,6 +2,7 @@
 
 use super::listing::{Folder, Folders, Place};
 use super::pieces::Made;
+use super::staged;
 use crate::maildrop::flags::Flags;
 use crate::sys::directory::Directory;
 use crate::sys::file::{Stamp, set_times, status};
@@ -144,9 +145,40 @@ impl Builder {
         Ok(Made::new(place))
     }
 
-    /// Takes a message away again that nobody has seen.
+    /// Puts a message where [`Builder::show`] shows it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn stage(&self, draft: &Draft) -> io::Result<()> {
+        let folder = self.folders.get(draft.place.folder);
+        self.tmp.move_entry(draft.name.as_bytes(), folder, &draft.place.waiting())
+    }
+
+    /// What stands in the names of this one's messages and of no others.
+    pub(crate) const fn unique(&self) -> u64 {
+        self.unique
+    }
+
+    /// Shows all messages that were staged.
+    ///
+    /// # Errors
+    /// The system's; some may show, and the others wait.
+    pub(crate) fn show(&self) -> io::Result<u32> {
+        staged::show(&self.folders, self.unique)
+    }
+
+    /// Removes what was left by others that were killed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn sweep(&self, state: &Directory) -> io::Result<()> {
+        staged::sweep(&self.folders, &self.tmp, state)
+    }
+
+    /// Takes a message away again that nobody has seen, staged or not.
     pub(crate) fn drop_draft(&self, draft: &Draft) {
         let _ = self.tmp.remove(&draft.name);
+        let _ = self.folders.get(draft.place.folder).remove_entry(&draft.place.waiting());
     }
 
     /// Makes messages durable.
@@ -162,11 +194,6 @@ impl Builder {
         }
         self.folders.new.sync()?;
         self.folders.cur.sync()
-    }
-
-    /// Takes a message away again.
-    pub(crate) fn remove(&self, made: &Made) {
-        let _ = self.folders.get(made.place().folder).remove_entry(&made.place().name);
     }
 }
 

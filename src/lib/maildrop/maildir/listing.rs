@@ -112,6 +112,11 @@ impl Place {
         Ok(Self { folder, name: reader.0.to_vec(), inode, modified })
     }
 
+    /// Its name while it waits to be shown.
+    pub(super) fn waiting(&self) -> Vec<u8> {
+        [b".", self.name.as_slice()].concat()
+    }
+
     /// How the log names it.
     pub(super) fn shown(&self) -> String {
         shown(self.folder, &self.name)

@@ -13,6 +13,7 @@ mod numbering;
 pub(crate) mod open;
 pub(crate) mod pieces;
 mod refresh;
+pub(crate) mod staged;
 mod update;
 
 use super::index::{self, Index, Layout, Record};
@@ -65,12 +66,26 @@ impl Maildir {
     /// A directory or a message cannot be read.
     pub(crate) fn open(folders: Folders, path: &Path, uid: u32, state: Directory) -> Result<Self> {
         let mut maildir = Self::without_index(folders, path, uid, state);
+        maildir.finish_import();
         let seen = maildir.folders.identities().map_err(|error| maildir.failed("look at", error))?;
         match Index::load_as(&maildir.state, Layout::Maildir) {
             Some(index) if (index.header().identity, index.header().second) == seen => maildir.index = index,
             index => maildir.look_through(index)?,
         }
         Ok(maildir)
+    }
+
+    /// Shows the rest of an import that was interrupted. Where that fails there is mail all the same.
+    fn finish_import(&mut self) {
+        let path = self.path.display();
+        let note = match staged::finish(&self.folders, &self.state) {
+            Ok(None) => return,
+            Ok(Some(count)) => {
+                format!("an import into {path} was interrupted: it is finished now, messages: {count}")
+            }
+            Err(error) => Error::io(format!("cannot finish an import into {path}"), error).to_string(),
+        };
+        self.notes.push(note);
     }
 
     fn without_index(mut folders: Folders, path: &Path, uid: u32, state: Directory) -> Self {

@@ -7,9 +7,15 @@ use crate::error::{Error, Result};
 use crate::maildrop::index::{Header, Index};
 use crate::maildrop::uidl::twins::Twins;
 use crate::sys::directory::Directory;
-use crate::sys::file::{read_at, status};
+use crate::sys::file::{copy, read_at, status};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
+
+/// How much is copied between two touches of the dotlock, in octets.
+const CHUNK: u64 = 64 << 20;
+/// The size of the buffer where the kernel cannot copy by itself.
+const BUFFER: usize = 1 << 20;
 
 /// Locks the mailbox, with the mark by which the next login removes what somebody leaves who is killed meanwhile.
 ///
@@ -103,4 +109,35 @@ pub(crate) fn hashes(file: &File) -> Result<Vec<u128>> {
 /// The system's.
 pub(crate) fn padding(file: &File, length: u64) -> io::Result<&'static [u8]> {
     update::missing_line_ends(file, length)
+}
+
+/// Copies a range while others see that the dotlock's holder lives; how many octets.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn transfer(
+    from: &File,
+    range: std::ops::Range<u64>,
+    to: &File,
+    at: u64,
+    local: &Local,
+) -> io::Result<u64> {
+    let (mut position, mut target, mut buffer) = (range.start, at, Vec::new());
+    while position < range.end {
+        let wanted = (range.end - position).min(CHUNK);
+        let mut count = copy(from, position, to, target, wanted)?;
+        if count == 0 {
+            buffer.resize(BUFFER, 0);
+            let wanted = usize::try_from(wanted).unwrap_or(BUFFER).min(BUFFER);
+            let read = read_at(from, &mut buffer[..wanted], position)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            to.write_all_at(&buffer[..read], target)?;
+            count = read as u64;
+        }
+        local.touch();
+        (position, target) = (position + count, target + count);
+    }
+    Ok(target - at)
 }

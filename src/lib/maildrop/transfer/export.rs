@@ -12,35 +12,38 @@ use crate::sys::file::read_at;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
-/// Writes all messages, each with its unique id as the last line of its header. A mailbox's locks are not held meanwhile: whoever
-/// reads the output may be slow.
+/// Writes all messages, each with its unique id as the last line of its header. A mailbox's locks are not held meanwhile, and
+/// `opened` is called before the first is written, when nobody else has to be kept out any more: whoever reads the output may be slow.
+/// A mailbox that somebody puts another in the place of is written as it was; a message of a Maildir that somebody removes is missed,
+/// which is an error.
 ///
 /// # Errors
 /// The maildrop cannot be read or was changed, or the output cannot be written.
-pub(crate) fn export(site: &Site, out: &File) -> Result<Done> {
-    let mut opened = site.open(Purpose::Scan)?;
+pub(crate) fn export(site: &Site, out: &File, opened: impl FnOnce()) -> Result<Done> {
+    let mut maildrop = site.open(Purpose::Scan)?;
     let imported = Imported::load(&site.state)?;
-    let mut done = Done { notes: opened.notes(), ..Done::default() };
+    let mut done = Done { notes: maildrop.notes(), ..Done::default() };
     let mut out = BufWriter::with_capacity(256 * 1024, out);
-    let written = match &mut opened {
+    if let Opened::Mbox(local, ..) = &mut maildrop {
+        whole::unlock(local, &site.state)?;
+    }
+    opened();
+    let written = match &mut maildrop {
         Opened::Missing => Ok(()),
-        Opened::Mbox(local, file, index) => {
-            whole::unlock(local, &site.state)?;
-            index.for_each(|_, record| {
-                let mut envelope = vec![0; record.envelope_length as usize];
-                read_at(file, &mut envelope, record.offset).map_err(|error| site.failed("read", error))?;
-                if envelope_check(&envelope) != record.envelope_check {
-                    let what = format!("{} was changed by another program", site.path.display());
-                    return Err(Error::new(Kind::Temporary, what));
-                }
-                let message = Message {
-                    frame: Frame::Envelope(envelope),
-                    ..message(file, (record.start(), record.length), &imported, record.entry().uidl)
-                };
-                done.messages += 1;
-                write(&message, &mut out).map(drop).map_err(unwritten)
-            })
-        }
+        Opened::Mbox(_, file, index) => index.for_each(|_, record| {
+            let mut envelope = vec![0; record.envelope_length as usize];
+            read_at(file, &mut envelope, record.offset).map_err(|error| site.failed("read", error))?;
+            if envelope_check(&envelope) != record.envelope_check {
+                let what = format!("{} was changed by another program", site.path.display());
+                return Err(Error::new(Kind::Temporary, what));
+            }
+            let message = Message {
+                frame: Frame::Envelope(envelope),
+                ..message(file, (record.start(), record.length), &imported, record.entry().uidl)
+            };
+            done.messages += 1;
+            write(&message, &mut out).map(drop).map_err(unwritten)
+        }),
         Opened::Maildir(maildir) => {
             let count = crate::maildrop::Maildrop::count(maildir);
             (0..count).try_for_each(|position| {

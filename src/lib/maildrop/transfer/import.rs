@@ -1,7 +1,8 @@
 //! Messages from one file into a maildrop, and unique ids of another server.
 //!
 //! All is prepared where nobody sees it: an mbox's new messages in a file of the state directory, a Maildir's in `tmp`. Then the ids
-//! are written down, which say nothing while their messages are not there, and then the messages are shown.
+//! are written down, which say nothing while their messages are not there, and then the messages are shown, all of them: a Maildir's as
+//! `maildir/staged.rs` says, an mbox's in a new mailbox that takes the place of the old one.
 
 use super::ids::{Ids, of_header};
 use super::{Done, HEADER, Opened, Site, next_twin};
@@ -10,10 +11,12 @@ use crate::error::{Error, Kind, Result};
 use crate::maildrop::flags::Flags;
 use crate::maildrop::index::Record;
 use crate::maildrop::maildir::build::{Builder, Draft, Stamped};
+use crate::maildrop::maildir::staged::{Decided, IMPORTING};
 use crate::maildrop::maildir::{Maildir, pieces};
 use crate::maildrop::mbox::build::{Frame, Message, Quoting, write};
+use crate::maildrop::mbox::local::Local;
 use crate::maildrop::mbox::open::split;
-use crate::maildrop::mbox::spool::Purpose;
+use crate::maildrop::mbox::spool::{Purpose, Spool};
 use crate::maildrop::mbox::{envelope, scan, whole};
 use crate::maildrop::uidl::twins::Twins;
 use crate::maildrop::{Imported, Uidl};
@@ -21,7 +24,9 @@ use crate::sys::directory::Directory;
 use crate::sys::file::{FileKind, read_at, set_mode, status};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read};
+use std::os::unix::fs::FileExt;
+use twox_hash::XxHash3_64;
 
 /// Files in the state directory; their names are gone as soon as they are open.
 const INPUT: &str = "import";
@@ -269,6 +274,9 @@ fn nameless(state: &Directory, name: &str) -> io::Result<File> {
 fn messages(site: &Site, mail: &File, ids: Option<&Ids>, as_is: bool) -> Result<Done> {
     let mail = Mail::read(site, mail, ids, as_is)?;
     let count = u32::try_from(mail.records.len()).unwrap_or(u32::MAX);
+    // Opening finishes it; whoever imports the same again wants no second copy of it.
+    let cannot = |error| Error::io("cannot look at the state directory", error);
+    let interrupted = Decided::load(&site.state).map_err(cannot)?;
     let mut opened = match site.open(Purpose::Update)? {
         Opened::Missing => make(site)?,
         opened => opened,
@@ -277,11 +285,13 @@ fn messages(site: &Site, mail: &File, ids: Option<&Ids>, as_is: bool) -> Result<
     let mut done = Done { messages: count, notes: opened.notes(), ..Done::default() };
     done.ids = match opened {
         Opened::Mbox(mut local, file, _) => {
-            let appended = to_mbox(site, &mail, &there, &file);
+            let joined = to_mbox(site, &mail, &there, &mut local, &file);
             whole::unlock(&mut local, &site.state)?;
-            appended?
+            let (ids, notes) = joined?;
+            done.notes.extend(notes);
+            ids
         }
-        Opened::Maildir(_) => to_maildir(site, &mail, &there)?,
+        Opened::Maildir(_) => to_maildir(site, &mail, &there, interrupted)?,
         Opened::Missing => return Err(Error::new(Kind::Temporary, "the maildrop is gone")),
     };
     Ok(done)
@@ -327,7 +337,15 @@ fn numbered(twins: &Twins, there: &[Uidl], hashes: &[u128]) -> Vec<Uidl> {
     hashes.iter().map(number).collect()
 }
 
-fn to_mbox(site: &Site, mail: &Mail, there: &[Uidl], mailbox: &File) -> Result<u32> {
+/// Puts a mailbox with the new messages behind the old ones in the place of the old one: whoever is killed meanwhile has imported
+/// nothing.
+fn to_mbox(
+    site: &Site,
+    mail: &Mail,
+    there: &[Uidl],
+    local: &mut Local,
+    mailbox: &File,
+) -> Result<(u32, Vec<String>)> {
     let cannot = |error| Error::io("cannot prepare the messages", error);
     let draft = nameless(&site.state, DRAFT).map_err(cannot)?;
     let mut out = BufWriter::with_capacity(256 * 1024, &draft);
@@ -346,49 +364,70 @@ fn to_mbox(site: &Site, mail: &Mail, there: &[Uidl], mailbox: &File) -> Result<u
     let mut twins = Twins::load(&site.state)?;
     let changes = changes(&twins, there, &numbered(&twins, there, &hashes), &mail.wanted)?;
     write_ids(site, &mut twins, &changes)?;
+    let cannot = |error| site.failed("write", error);
     let before = status(mailbox).map_err(|error| site.failed("look at", error))?.identity.size;
-    let appended = append(&draft, mailbox, before);
-    if appended.is_err() {
-        // All or nothing.
-        let _ = mailbox.set_len(before);
-    }
-    appended.map_err(|error| site.failed("write", error))?;
-    Ok(u32::try_from(changes.len()).unwrap_or(u32::MAX))
+    let new = local.temporary()?;
+    join(mailbox, before, &draft, &new, local).map_err(cannot)?;
+    let notes = local.replace(before)?.notes;
+    Ok((u32::try_from(changes.len()).unwrap_or(u32::MAX), notes))
 }
 
-fn append(draft: &File, mut mailbox: &File, before: u64) -> io::Result<()> {
+/// The old mailbox and the new messages, durably in one file.
+fn join(mailbox: &File, before: u64, draft: &File, new: &File, local: &Local) -> io::Result<()> {
+    let copied = whole::transfer(mailbox, 0..before, new, 0, local)?;
     let padding = whole::padding(mailbox, before)?;
-    mailbox.seek(SeekFrom::Start(before))?;
-    mailbox.write_all(padding)?;
-    let mut draft = draft;
-    draft.seek(SeekFrom::Start(0))?;
-    io::copy(&mut draft, &mut mailbox)?;
-    mailbox.sync_all()
+    new.write_all_at(padding, copied)?;
+    let size = status(draft)?.identity.size;
+    whole::transfer(draft, 0..size, new, copied + padding.len() as u64, local)?;
+    new.sync_all()
 }
 
-fn to_maildir(site: &Site, mail: &Mail, there: &[Uidl]) -> Result<u32> {
+/// What was prepared of an import.
+enum Prepared {
+    /// All messages; so many ids were written, and these are the messages.
+    Ready(u32, u64),
+    /// An import of the same messages was interrupted, and they show by now.
+    Shown,
+}
+
+fn to_maildir(site: &Site, mail: &Mail, there: &[Uidl], interrupted: Option<Decided>) -> Result<u32> {
     let cannot = |error| site.failed("write into", error);
     let (above, name) = split(&site.path)?;
     let maildir = Directory::open(above).and_then(|above| above.open_directory(name)).map_err(cannot)?;
     let mut builder = Builder::open(&maildir).map_err(cannot)?.append();
+    builder.sweep(&site.state).map_err(cannot)?;
     let mut drafts: Vec<Draft> = Vec::new();
-    let prepared = prepare(site, mail, there, &mut builder, &mut drafts);
-    let ids = match prepared {
-        Ok(ids) => ids,
+    let drop_all =
+        |builder: &Builder, drafts: &[Draft]| drafts.iter().for_each(|one| builder.drop_draft(one));
+    let prepared = prepare(site, mail, there, &mut builder, &mut drafts, interrupted);
+    let (ids, digest) = match prepared {
+        Ok(Prepared::Ready(ids, digest)) => (ids, digest),
+        Ok(Prepared::Shown) => {
+            drop_all(&builder, &drafts);
+            return Ok(u32::try_from(mail.wanted.iter().flatten().count()).unwrap_or(u32::MAX));
+        }
         Err(error) => {
-            drafts.iter().for_each(|draft| builder.drop_draft(draft));
+            drop_all(&builder, &drafts);
             return Err(error);
         }
     };
-    let mut made = Vec::new();
-    let mut left = drafts.into_iter();
-    let shown = left.by_ref().try_for_each(|draft| builder.publish(draft).map(|one| made.push(one)));
-    if let Err(error) = shown {
-        made.iter().for_each(|made| builder.remove(made));
-        left.for_each(|draft| builder.drop_draft(&draft));
+    let decided = drafts
+        .iter()
+        .try_for_each(|draft| builder.stage(draft))
+        .and_then(|()| builder.sync(std::iter::empty()))
+        .and_then(|()| Decided { unique: builder.unique(), digest }.write(&site.state));
+    if let Err(error) = decided {
+        // As long as the decision may stand, its messages do.
+        if site.state.remove(IMPORTING).is_ok() {
+            drop_all(&builder, &drafts);
+        }
         return Err(cannot(error));
     }
-    builder.sync(std::iter::empty()).map_err(cannot)?;
+    builder.show().map_err(|error| {
+        cannot(error).with_fix("the messages are imported, and the next login shows those that are missing")
+    })?;
+    // Without the messages that wait the decision says nothing, and the next login removes it.
+    let _ = site.state.remove(IMPORTING);
     Ok(ids)
 }
 
@@ -399,7 +438,8 @@ fn prepare(
     there: &[Uidl],
     builder: &mut Builder,
     drafts: &mut Vec<Draft>,
-) -> Result<u32> {
+    interrupted: Option<Decided>,
+) -> Result<Prepared> {
     let cannot = |error| site.failed("write into", error);
     let mut hashes = Vec::new();
     for (at, record) in mail.records.iter().enumerate() {
@@ -420,8 +460,18 @@ fn prepare(
         let file = builder.open_draft(draft).map_err(cannot)?;
         hashes.push(Maildir::hash_of(&file)?);
     }
+    let digest = digest(&hashes);
+    if interrupted.is_some_and(|decided| decided.digest == digest) {
+        return Ok(Prepared::Shown);
+    }
     let mut twins = Twins::load(&site.state)?;
     let changes = changes(&twins, there, &numbered(&twins, there, &hashes), &mail.wanted)?;
     write_ids(site, &mut twins, &changes)?;
-    Ok(u32::try_from(changes.len()).unwrap_or(u32::MAX))
+    Ok(Prepared::Ready(u32::try_from(changes.len()).unwrap_or(u32::MAX), digest))
+}
+
+/// What tells these messages from others.
+fn digest(hashes: &[u128]) -> u64 {
+    let octets: Vec<u8> = hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
+    XxHash3_64::oneshot(&octets)
 }

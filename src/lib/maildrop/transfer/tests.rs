@@ -33,7 +33,7 @@ impl Home {
 
     fn export(&self) -> (Done, String) {
         let out = self.folder.path().join("out");
-        let done = export(&self.site, &File::create(&out).unwrap()).unwrap();
+        let done = export(&self.site, &File::create(&out).unwrap(), || ()).unwrap();
         (done, fs::read_to_string(out).unwrap())
     }
 
