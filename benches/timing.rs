@@ -151,19 +151,17 @@ fn with_others<T>(others: usize, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// The times of all refusals, by kind. The kinds take turns, so that what changes on the machine changes all of them.
+/// The times of all refusals, by kind. The kinds take turns, so that what changes on the machine changes all of them, in another order
+/// each time, so that none always follows the same.
 fn measure(kinds: &[Kind], attempts: usize, parallel: usize) -> Vec<Vec<Duration>> {
     let times: Vec<Mutex<Vec<Duration>>> = kinds.iter().map(|_| Mutex::default()).collect();
+    let turns = turns(kinds.len(), attempts);
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..parallel {
             scope.spawn(|| {
                 loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= attempts * kinds.len() {
-                        return;
-                    }
-                    let at = number % kinds.len();
+                    let Some(&at) = turns.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
                     let time = refusal(&kinds[at]);
                     times[at].lock().unwrap().push(time);
                 }
@@ -171,6 +169,22 @@ fn measure(kinds: &[Kind], attempts: usize, parallel: usize) -> Vec<Vec<Duration
         }
     });
     times.into_iter().map(|times| times.into_inner().unwrap()).collect()
+}
+
+/// Whose turn it is: so many rounds of all kinds, each shuffled.
+fn turns(kinds: usize, rounds: usize) -> Vec<usize> {
+    let mut random = 1_u64;
+    let mut turns = Vec::with_capacity(kinds * rounds);
+    for _ in 0..rounds {
+        let mut round: Vec<usize> = (0..kinds).collect();
+        for last in (1..kinds).rev() {
+            // Knuth's generator: any will do here.
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            round.swap(last, usize::try_from(random >> 33).unwrap() % (last + 1));
+        }
+        turns.extend(round);
+    }
+    turns
 }
 
 /// How long a refusal takes, on a connection of its own.
@@ -187,21 +201,27 @@ fn refusal(kind: &Kind) -> Duration {
     time
 }
 
-/// Prints the medians; whether they are near enough to each other.
+/// Prints the medians; whether they are near enough to each other. On a busy machine medians of so few are uncertain: one that is too
+/// far by less than twice the standard error of the difference is shown as such, and decides nothing.
 fn report(kinds: &[Kind], times: &[Vec<Duration>], delayed: bool, others: usize) -> bool {
     let delay = if delayed { "default delay, four schemes" } else { "no delay, one scheme" };
     let who = if others == 0 { "nobody else".to_owned() } else { format!("{others} others guess") };
     println!("\n{delay}; {who}; {} refusals of each kind", times[0].len());
     let milliseconds: Vec<f64> = times.iter().map(|times| median(times).as_secs_f64() * 1000.0).collect();
+    let errors: Vec<f64> = times.iter().map(|times| standard_error(times) * 1000.0).collect();
     let first = milliseconds[0];
     let mut is_good = true;
-    for (kind, median) in kinds.iter().zip(&milliseconds) {
-        let apart = median - first;
+    for ((kind, median), error) in kinds.iter().zip(&milliseconds).zip(&errors) {
+        let (apart, error) = (median - first, error.hypot(errors[0]));
         let allowed = if delayed { 2.0 } else { (first * 0.05).max(1.0) };
-        let near = apart.abs() <= allowed;
-        is_good &= near;
-        let verdict = if near { "" } else { "  TOO FAR" };
-        println!("{:<28} {median:>9.3} ms {apart:>+8.3} ms{verdict}", kind.what);
+        let is_far = apart.abs() > allowed + 2.0 * error;
+        is_good &= !is_far;
+        let verdict = match apart.abs() > allowed {
+            _ if is_far => "  TOO FAR",
+            true => "  uncertain: more attempts, or a quiet machine",
+            false => "",
+        };
+        println!("{:<28} {median:>9.3} ms {apart:>+8.3} ms (+-{error:.3}){verdict}", kind.what);
     }
     is_good
 }
@@ -210,4 +230,13 @@ fn median(times: &[Duration]) -> Duration {
     let mut times = times.to_vec();
     times.sort_unstable();
     times[times.len() / 2]
+}
+
+/// That of the median in seconds, by the order of the times: whatever their distribution is.
+fn standard_error(times: &[Duration]) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let (middle, wide) = (times.len() / 2, times.len().isqrt().div_ceil(2));
+    let (low, high) = (middle.saturating_sub(wide), (middle + wide).min(times.len() - 1));
+    (times[high] - times[low]).as_secs_f64() / 2.0
 }
