@@ -283,6 +283,12 @@ fn assert_rejected(mut client: Client) {
     assert!(last.starts_with("-ERR [SYS/TEMP] too many connections"), "{heard:?}");
 }
 
+/// Waits until the monitor has counted the client: it hears of some later than they are greeted.
+fn is_counted(world: &World, client: &Client) {
+    let port = client.stream().local_addr().unwrap().port();
+    world.log_line(&["connect: ", &format!(" port={port}")]);
+}
+
 /// Whether the client is served.
 fn is_served(client: &mut Client) -> bool {
     client.try_raw_line().is_some_and(|line| line.starts_with(b"+OK"))
@@ -299,11 +305,13 @@ fn connections_are_limited_by_address_and_in_all() {
         let session = site.log_in("ann");
         let mut second = connect_from([127, 0, 0, 1]);
         assert!(is_served(&mut second));
+        is_counted(&world, &second);
         assert_rejected(connect_from([127, 0, 0, 1]));
         // It counts until it is gone.
         world.log_line(&["disconnect: client=127.0.0.1", "reason=limit"]);
         let mut others: Vec<Client> = [2, 3].map(|last| connect_from([127, 0, 0, last])).into();
         assert!(others.iter_mut().all(is_served), "other addresses are");
+        others.iter().for_each(|client| is_counted(&world, client));
         assert_rejected(connect_from([127, 0, 0, 4]));
         world.log_line(&["disconnect: client=127.0.0.4", "reason=limit"]);
         drop(session.hang_up());
