@@ -10,9 +10,9 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreatedAttr, Scope, make_bitflags,
 };
-use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
 
 /// Declares the groups, so that the list of all of them cannot miss one.
 macro_rules! groups {
@@ -150,20 +150,28 @@ impl Fence<'_> {
     }
 
     fn restrict_calls(&self) -> Result<bool> {
-        let failed = |cause: &dyn std::fmt::Display| {
-            Error::new(Kind::Permanent, format!("cannot set up the system-call filter: {cause}"))
-        };
-        let architecture = std::env::consts::ARCH.try_into().map_err(|cause| failed(&cause))?;
-        let program = rules(self.calls)
-            .and_then(|rules| filter::compile(rules, architecture))
-            .map_err(|cause| failed(&cause))?;
-        match seccompiler::apply_filter(&program) {
-            Ok(()) => Ok(true),
-            Err(seccompiler::Error::Seccomp(cause)) if cause.raw_os_error() == Some(libc::EINVAL) => {
-                Ok(false)
+        let made;
+        let program = match PREPARED.get() {
+            Some((calls, program)) if *calls == self.calls => program,
+            _ => {
+                made = filter::compile(&rules(self.calls))?;
+                &made
             }
-            Err(cause) => Err(failed(&cause)),
-        }
+        };
+        filter::install(program).map_err(|cause| {
+            Error::new(Kind::Permanent, format!("cannot set up the system-call filter: {cause}"))
+        })
+    }
+}
+
+/// The program of a role that many processes take on.
+static PREPARED: OnceLock<(&'static [Calls], Vec<libc::sock_filter>)> = OnceLock::new();
+
+/// Compiles the filter of one role now, so that children that take it on find it in what they inherit.
+pub(crate) fn prepare(calls: &'static [Calls]) {
+    // A child that finds none meets the same error.
+    if let Ok(program) = filter::compile(&rules(calls)) {
+        PREPARED.get_or_init(|| (calls, program));
     }
 }
 
@@ -177,25 +185,24 @@ fn forbid_new_privileges() -> Result<()> {
         .map_err(|errno| Error::io("cannot give up new privileges", errno.into()))
 }
 
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+/// Numbers of calls, each with the ways in which it is allowed: all conditions of one of them are met. None at all: always.
+type Rules = BTreeMap<i64, Vec<Vec<Condition>>>;
 
-fn rules(groups: &[Calls]) -> std::result::Result<Rules, BackendError> {
+fn rules(groups: &[Calls]) -> Rules {
     let mut rules = Rules::new();
     for group in groups {
-        // An empty list of conditions: always.
         rules.extend(group.plain().iter().map(|call| (*call, Vec::new())));
     }
     for group in groups {
         for (call, conditions) in conditional(*group) {
-            rules.entry(call).or_default().push(SeccompRule::new(
-                conditions.into_iter().map(Condition::build).collect::<std::result::Result<_, _>>()?,
-            )?);
+            rules.entry(call).or_default().push(conditions);
         }
     }
-    Ok(rules)
+    rules
 }
 
 /// A condition on one argument of a call, counted from zero.
+#[derive(Clone, Copy, Debug)]
 enum Condition {
     /// A number of 32 bits has this value.
     Is(u8, i32),
@@ -203,22 +210,6 @@ enum Condition {
     Within(u8, i32),
     /// A pointer is null.
     Null(u8),
-}
-
-impl Condition {
-    fn build(self) -> std::result::Result<SeccompCondition, BackendError> {
-        use SeccompCmpArgLen::{Dword, Qword};
-        match self {
-            Self::Is(argument, value) => {
-                SeccompCondition::new(argument, Dword, SeccompCmpOp::Eq, u64::from(value.cast_unsigned()))
-            }
-            Self::Within(argument, bits) => {
-                let others = u64::from((!bits).cast_unsigned());
-                SeccompCondition::new(argument, Dword, SeccompCmpOp::MaskedEq(others), 0)
-            }
-            Self::Null(argument) => SeccompCondition::new(argument, Qword, SeccompCmpOp::Eq, 0),
-        }
-    }
 }
 
 /// The calls of a group that are allowed when all conditions of a line are met.
