@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::sys::descriptors;
 use crate::sys::process::Limits;
 use crate::sys::socket::{self, Wait};
-use crate::sys::{clock, process};
+use crate::sys::{clock, memory, process};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
@@ -54,7 +54,10 @@ pub(super) fn ask<T: DeserializeOwned>(
     let failed =
         |cause| Error::io(format!("cannot {what}"), cause).of_kind(Kind::Temporary).tell(super::unix::TOLD);
     let (here, there) = socket::pair().map_err(failed)?;
-    let child = process::fork(|| work(&Listener(&there)))?;
+    let child = process::fork(|| {
+        memory::overwrite_freed_by_libraries();
+        work(&Listener(&there))
+    })?;
     drop(there);
     let answer = hear(&here, patience);
     if answer.is_none() {

@@ -51,6 +51,10 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Octets that are read from a mailbox, and sent to a client, at once.
 const CHUNK: usize = 64 * 1024;
 
+/// Room for commands, and for replies until there are longer ones: most sessions ask what there is and leave, and each page of memory
+/// that is touched costs them.
+const LITTLE: usize = 4 * 1024;
+
 /// Who comes in, over what, with what was read ahead.
 pub(crate) struct Visitor {
     pub(crate) user: String,
@@ -86,13 +90,13 @@ pub(crate) fn serve(
         id: visitor.id,
         stream: visitor.stream,
         lines,
-        output: Output::with_capacity(CHUNK),
+        output: Output::with_capacity(LITTLE),
         machine,
         count: maildrop.count(),
         octets: maildrop.octets(),
         maildrop,
         surroundings,
-        buffer: vec![0; CHUNK],
+        buffer: vec![0; LITTLE],
         report: Report::ended(End::Dropped),
         command_due: None,
         last_fault: String::new(),
@@ -234,8 +238,16 @@ impl Session<'_> {
         })
     }
 
+    /// From now on messages are read, or received.
+    fn make_room(&mut self) {
+        if self.buffer.len() < CHUNK {
+            self.buffer = vec![0; CHUNK];
+        }
+    }
+
     /// RETR and TOP: the stored octets, but for line ends.
     fn retrieve(&mut self, message: MsgNo, lines: Option<u64>) -> Stopped<()> {
+        self.make_room();
         let mut buffer = std::mem::take(&mut self.buffer);
         let done = self.send_message(message, lines, &mut buffer);
         self.buffer = buffer;
@@ -339,6 +351,7 @@ impl Session<'_> {
 
     /// Asks for the message of XTND XMIT.
     pub(super) fn invite_message(&mut self) {
+        self.make_room();
         let reply = self.machine.receive_reply();
         self.say(&reply);
     }

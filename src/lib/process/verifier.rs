@@ -40,6 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Verifies one attempt and, after a yes, serves the session. The role's exit status.
 pub(crate) fn run(attempt: &OwnedFd, id: SessionId, peer: Peer, surroundings: &Surroundings<'_>) -> u8 {
     end_first_when_out_of_memory(VERIFIER_SCORE);
+    let heap = memory::heap_end();
     // From the first secret on; `enter` turns it off when the last is gone.
     memory::overwrite_freed(true);
     let Ok((Attempt::Credentials(credentials), None)) = hear(attempt) else { return 76 };
@@ -57,6 +58,7 @@ pub(crate) fn run(attempt: &OwnedFd, id: SessionId, peer: Peer, surroundings: &S
         }
         Ok(Right { account, .. }) => match enter(&account, id, &peer, mechanism, tls, surroundings) {
             Ok((maildrop, lock)) => {
+                memory::trim(heap);
                 let login_delay = account.login_delay(surroundings.config);
                 let user = account.name;
                 serve(attempt, Entry { user, id, maildrop, lock, login_delay }, surroundings)
@@ -180,9 +182,7 @@ fn enter(
     end_first_when_out_of_memory(SESSION_SCORE);
     let (found, missing) = confine(account, &path, &state, config)?;
     surroundings.warn_of_missing(&missing);
-    memory::wipe_stack();
     memory::overwrite_freed(false);
-    memory::trim();
     let mut maildrop =
         maildrop::open(found, &path, account.uid, state, Box::new(Remote::new(surroundings)?))?;
     surroundings.remark(maildrop.take_notes());

@@ -1,4 +1,6 @@
-//! Accounts of the system, by NSS: passwd and shadow.
+//! Accounts of the system: passwd and shadow, from their files or by NSS.
+
+mod files;
 
 use crate::secret::Secret;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int};
@@ -51,11 +53,16 @@ pub(crate) struct Shadow {
     pub(crate) expire: Option<i64>,
 }
 
-/// The passwd entry of a name (`getpwnam_r`).
+/// The passwd entry of a name.
 ///
 /// # Errors
 /// A database cannot be asked.
 pub(crate) fn user(name: &str) -> io::Result<Option<User>> {
+    files::user(name).map_or_else(|| user_by_nss(name), |user| Ok(Some(user)))
+}
+
+/// The same by `getpwnam_r`.
+fn user_by_nss(name: &str) -> io::Result<Option<User>> {
     let mut buffer = buffer();
     // SAFETY: getpwnam_r(3) is such a function.
     let found = unsafe { lookup(&mut buffer, name, libc::getpwnam_r) }?;
@@ -116,11 +123,16 @@ pub(crate) fn own_name() -> io::Result<Option<String>> {
     Ok(nix::unistd::User::from_uid(nix::unistd::getuid())?.map(|found| found.name))
 }
 
-/// The shadow entry of a name (`getspnam_r`). Only root may ask.
+/// The shadow entry of a name. Only root may ask.
 ///
 /// # Errors
 /// The database cannot be asked, or we may not.
 pub(crate) fn shadow(name: &str) -> io::Result<Option<Shadow>> {
+    files::shadow(name).map_or_else(|| shadow_by_nss(name), |entry| Ok(Some(entry)))
+}
+
+/// The same by `getspnam_r`.
+fn shadow_by_nss(name: &str) -> io::Result<Option<Shadow>> {
     let mut buffer = buffer();
     // SAFETY: getspnam_r(3) is such a function.
     let found = unsafe { lookup(&mut buffer, name, libc::getspnam_r) }?;
@@ -257,6 +269,7 @@ unsafe fn ask<T>(
     buffer: &mut Buffer,
     mut call: impl FnMut(*mut T, &mut [u8], &mut *mut T) -> c_int,
 ) -> io::Result<Option<Found<'_, T>>> {
+    super::memory::overwrite_freed_by_libraries();
     let mut entry = MaybeUninit::uninit();
     let is_found = fill(buffer, |buffer, found: &mut *mut T| call(entry.as_mut_ptr(), buffer, found))?;
     // SAFETY: the caller's promise: an entry was found, so all its fields are filled.

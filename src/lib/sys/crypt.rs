@@ -46,6 +46,7 @@ impl Libcrypt {
     /// `EINVAL`: the setting is of no scheme that this library knows. `ERANGE`: the password is too long.
     /// `ENOMEM`: there is not enough memory.
     pub(crate) fn crypt(self, password: &[u8], setting: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
+        super::memory::overwrite_freed_by_libraries();
         let password = terminated(password)?;
         let setting = terminated(setting)?;
         let mut data = Zeroizing::new(vec![0_u64; DATA_WORDS]);

@@ -77,14 +77,33 @@ unsafe fn overwrite(memory: *mut u8, length: usize) {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// While on, freed memory is overwritten: ours at once, the C library's by its allocator (mallopt(3), `M_PERTURB`).
+/// Whether the C library overwrites what it frees.
+static PERTURBED: AtomicBool = AtomicBool::new(false);
+
+/// While on, freed memory is overwritten: ours at once, the C library's from [`overwrite_freed_by_libraries`] on.
 pub(crate) fn overwrite_freed(on: bool) {
     OVERWRITE.store(on, Ordering::Relaxed);
+    if !on && PERTURBED.swap(false, Ordering::Relaxed) {
+        perturb(0);
+    }
+}
+
+/// A library in C is about to get a secret or to read one: what it frees is overwritten while ours is, by the allocator of the C
+/// library (mallopt(3), `M_PERTURB`). That call goes through the whole heap, which costs a process just forked a copy of much of it.
+pub(crate) fn overwrite_freed_by_libraries() {
+    if OVERWRITE.load(Ordering::Relaxed) && !PERTURBED.swap(true, Ordering::Relaxed) {
+        perturb(0x5a);
+    }
+}
+
+fn perturb(with: libc::c_int) {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt has no memory arguments; the process has one thread.
     unsafe {
-        libc::mallopt(libc::M_PERTURB, if on { 0x5a } else { 0 });
+        libc::mallopt(libc::M_PERTURB, with);
     }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = with;
 }
 
 /// Overwrites the part of the stack that calls below this one have left behind.
@@ -121,13 +140,30 @@ fn page() -> usize {
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
-/// Gives free memory back to the system, so that a session stays small after verification.
-pub(crate) fn trim() {
+/// The end of the heap; 0 where it is not known.
+pub(crate) fn heap_end() -> usize {
     #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim has no memory arguments; the process has one thread.
-    unsafe {
-        libc::malloc_trim(0);
+    // SAFETY: an increment of 0 changes nothing.
+    return unsafe { libc::sbrk(0) }.addr();
+    #[cfg(not(target_env = "gnu"))]
+    0
+}
+
+/// So much more heap is worth a look at all of it.
+const WORTH_TRIMMING: usize = 256 * 1024;
+
+/// Gives free memory back to the system when the heap has grown since its end was looked at, so that a session stays small after
+/// verification.
+pub(crate) fn trim(since: usize) {
+    #[cfg(target_env = "gnu")]
+    if heap_end().saturating_sub(since) > WORTH_TRIMMING {
+        // SAFETY: malloc_trim has no memory arguments; the process has one thread.
+        unsafe {
+            libc::malloc_trim(0);
+        }
     }
+    #[cfg(not(target_env = "gnu"))]
+    let _ = (since, WORTH_TRIMMING);
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use nix::unistd::{
-    Gid, Uid, User, chdir, chroot, getegid, geteuid, getgroups, getresgid, getresuid, setegid, seteuid,
-    setfsuid, setgroups, setresgid, setresuid,
+    Gid, Uid, chdir, chroot, getegid, geteuid, getgroups, getresgid, getresuid, setegid, seteuid, setfsuid,
+    setgroups, setresgid, setresuid,
 };
 use std::ffi::CString;
 use std::path::Path;
@@ -162,8 +162,8 @@ impl Drop for Borrowed {
 /// The ids of the first of these system users that exists.
 pub(crate) fn first_user(names: &[&str]) -> Option<Ids> {
     names.iter().find_map(|name| {
-        let user = User::from_name(name).ok()??;
-        Some(Ids { uid: user.uid.as_raw(), gid: user.gid.as_raw(), groups: Vec::new() })
+        let user = super::account::user(name).ok()??;
+        Some(Ids { uid: user.uid, gid: user.gid, groups: Vec::new() })
     })
 }
 

@@ -26,6 +26,7 @@ const COLUMNS: &[&str] = &["line", "user", "type", "label", "action", "why"];
 pub(super) fn run(options: &Import, config: &Config, places: &Places) -> Outcome {
     // The process ends when this is done; what it frees holds secrets.
     memory::overwrite_freed(true);
+    memory::overwrite_freed_by_libraries();
     let input = Input::read(&options.file)?;
     let about = About { name: &input.name, owner: input.owner.as_deref() };
     let (format, mut found) = import::read(&input.octets, about, options.from.map(format_of))

@@ -116,6 +116,7 @@ fn change(
     generate: bool,
 ) -> Outcome {
     memory::overwrite_freed(true);
+    memory::overwrite_freed_by_libraries();
     let name = name_of(user.as_ref(), config)?;
     let (uid, name) = (user.map(|user| user.uid).unwrap_or_default(), name.as_str());
     tty::restore_on_signals();

@@ -69,6 +69,7 @@ impl Session<'_> {
 
     /// The field is looked for in the first 64 KiB of the message.
     fn header_line(&mut self, field: &str, message: MsgNo) -> Result<Vec<u8>> {
+        self.make_room();
         let octets = self.maildrop.read(message, 0, &mut self.buffer)?;
         let value = header::field(field, &self.buffer[..octets]);
         let mut line = Vec::new();
