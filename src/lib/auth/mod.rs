@@ -215,7 +215,7 @@ impl Inquiry<'_> {
 pub(crate) fn verify(inquiry: &Inquiry<'_>, user: Option<&str>, proof: Proof<'_>) -> Verdict {
     let config = inquiry.config;
     sys::memory::overwrite_freed(true);
-    let slot = match slots::take(&config.run_dir, config.limits.verifications(), slots::PATIENCE) {
+    let slot = match take_slot(config) {
         Ok(slot) => slot,
         Err(error) => return Verdict::Unavailable(error),
     };
@@ -227,6 +227,13 @@ pub(crate) fn verify(inquiry: &Inquiry<'_>, user: Option<&str>, proof: Proof<'_>
     finding.verdict
 }
 
+/// A slot for one check. The cores are counted only where those that every machine has are taken.
+fn take_slot(config: &Config) -> Result<slots::Slot> {
+    let at_least = config.limits.verifications_at_least();
+    slots::take(&config.run_dir, at_least, Duration::ZERO)
+        .or_else(|_| slots::take(&config.run_dir, config.limits.verifications(), slots::PATIENCE))
+}
+
 /// Salt and iterations that SCRAM has for a name (RFC 5802, section 5), as it was sent. A name that nobody has, or that has nothing for SCRAM,
 /// gets a salt too, always the same.
 ///
@@ -234,7 +241,7 @@ pub(crate) fn verify(inquiry: &Inquiry<'_>, user: Option<&str>, proof: Proof<'_>
 /// The secrets database cannot be asked.
 pub(crate) fn salt(config: &Config, user: &str) -> Result<(Vec<u8>, u32)> {
     sys::memory::overwrite_freed(true);
-    let _slot = slots::take(&config.run_dir, config.limits.verifications(), slots::PATIENCE)?;
+    let _slot = take_slot(config)?;
     mailauth::salt(config, user)
 }
 

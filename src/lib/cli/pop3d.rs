@@ -82,9 +82,25 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let mut options: Options = super::read(args)?;
+    let words: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    if let Some(options) = plain(&words) {
+        return Ok(options);
+    }
+    let mut options: Options = super::read(words)?;
     options.debug |= options.trace.is_some();
     Ok(options)
+}
+
+/// The lines that inetd and systemd start the server with as a rule, once for each client: clap builds all options to read them.
+fn plain(words: &[OsString]) -> Option<Options> {
+    match words {
+        [_] => Some(Options::default()),
+        [_, option, file] if option == "--config" => {
+            let is_file = !file.is_empty() && !file.as_encoded_bytes().starts_with(b"-");
+            is_file.then(|| Options { config: Some(file.into()), ..Options::default() })
+        }
+        _ => None,
+    }
 }
 
 /// Lets the command line win over the configuration file. `-T` shortens the time before login too, but never

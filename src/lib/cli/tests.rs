@@ -14,6 +14,21 @@ fn clap_finds_no_fault_in_the_definition() {
     pop3d_command().debug_assert();
 }
 
+/// What is read without clap is read as clap does.
+#[test]
+fn a_plain_line_means_what_clap_makes_of_it() {
+    for words in [&["pop3d"][..], &["pop3d", "--config", "/etc/x"], &["pop3d", "--config", "a b"]] {
+        let by_clap: Options = read(words.iter().copied()).unwrap();
+        assert_eq!(parse(words.iter().copied()).unwrap(), by_clap, "{words:?}");
+    }
+    for words in [&["pop3d", "--config"][..], &["pop3d", "--config", ""], &["pop3d", "--config", "--debug"]] {
+        let by_clap: Result<Options, Exit> = read(words.iter().copied());
+        let texts =
+            (parse(words.iter().copied()).map_err(|exit| exit.text), by_clap.map_err(|exit| exit.text));
+        assert_eq!(texts.0, texts.1, "{words:?}");
+    }
+}
+
 #[test]
 fn the_historic_options_are_read() {
     let options = pop3d(&["-d", "-s", "-t", "/tmp/trace", "-T", "30"]).unwrap();

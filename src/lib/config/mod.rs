@@ -2,6 +2,7 @@
 
 mod address;
 mod check;
+mod cores;
 pub(crate) mod defaults;
 mod file;
 mod hint;
@@ -12,6 +13,7 @@ mod template;
 mod tests;
 
 pub(crate) use address::Address;
+pub(crate) use cores::cores;
 pub(crate) use file::{only_root_changes, only_root_replaces, only_root_writes};
 pub(crate) use hours::{Hours, WallTime};
 pub(crate) use network::{Network, Networks};
@@ -19,9 +21,7 @@ pub(crate) use template::Template;
 
 use crate::sys::socket::Peer;
 use serde::Deserialize;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Everything that can be configured in this version. `Config::default()` is what an empty file means.
@@ -377,23 +377,6 @@ impl Config {
     pub(crate) fn takes_certificates(&self) -> bool {
         !self.tls.client_ca.as_os_str().is_empty()
     }
-}
-
-impl Limits {
-    /// How many password checks may run at once: `max_verifications`, or twice the number of cores for 0.
-    pub(crate) fn verifications(&self) -> u16 {
-        if self.max_verifications > 0 {
-            return self.max_verifications;
-        }
-        u16::try_from(cores().saturating_mul(2)).unwrap_or(u16::MAX)
-    }
-}
-
-/// The cores that this process may use. They are counted once, before the first fork: to do it at each login costs more than to look
-/// into the shadow database.
-pub(crate) fn cores() -> usize {
-    static CORES: OnceLock<usize> = OnceLock::new();
-    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
 }
 
 impl TryFrom<String> for Format {

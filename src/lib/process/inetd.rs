@@ -1,5 +1,6 @@
 //! inetd mode: one connected socket, one login process, one session at most.
 
+use super::intake::Limits;
 use super::login::Cell;
 use super::monitor::Monitor;
 use super::places;
@@ -26,7 +27,7 @@ pub(crate) fn start(
 ) -> Result<Monitor> {
     let cell =
         Cell { root: places::prepare(&config)?, ids: login_ids()?, memory: config.limits.max_login_memory };
-    let mut monitor = Monitor::new(config, log, session)?;
+    let mut monitor = Monitor::new(config, log, session, Limits::ONE)?;
     monitor.start_login(client, session, &cell, tls)?;
     Ok(monitor)
 }

@@ -7,7 +7,7 @@
 
 use super::books::Books;
 use super::endings::busy;
-use super::intake::{Intake, Limits, Turn, limits};
+use super::intake::{Intake, Limits, Turn};
 use super::login::{self, Cell};
 use super::message::{LARGEST, Mechanism, Message};
 use super::notice::{Admitted, Notice, only};
@@ -138,7 +138,7 @@ impl Monitor {
     ///
     /// # Errors
     /// No descriptor is left.
-    pub(crate) fn new(config: Config, log: Log, own: SessionId) -> Result<Self> {
+    pub(crate) fn new(config: Config, log: Log, own: SessionId, limits: Limits) -> Result<Self> {
         get_ready();
         let failed = |cause| Error::io("cannot make an event queue", cause);
         let queue = Queue::new().map_err(failed)?;
@@ -153,7 +153,7 @@ impl Monitor {
             channels: HashMap::new(),
             children: HashMap::new(),
             next: SIGNALS + 1,
-            intake: Intake::new(limits(&config)),
+            intake: Intake::new(limits),
             announced: auth::announced(&config),
             config: Rc::new(config),
             site: None,
@@ -173,8 +173,6 @@ impl Monitor {
         tls: bool,
     ) -> Result<()> {
         let known = Some((session, socket::peer(client)));
-        // One client, one attempt at a time.
-        self.intake.set_limits(Limits::ONE);
         let speaker = Speaker::Login { retiring: true, client: known };
         self.start_speaker(speaker, &[client.as_raw_fd()], |surroundings| {
             login::serve_one(client, session, surroundings, cell, tls)

@@ -46,6 +46,13 @@ pub(crate) fn prepare(config: &Config) -> Result<PathBuf> {
 }
 
 fn own_directory(path: &Path, mode: u32) -> Result<()> {
+    // What is there is looked at, and what is not is made, and looked at then.
+    let safe = |found: &Metadata| {
+        found.is_dir() && found.uid() == privileges::own().uid && found.mode() & 0o022 == 0
+    };
+    if fs::symlink_metadata(path).is_ok_and(|found| safe(&found)) {
+        return Ok(());
+    }
     match DirBuilder::new()
         .mode(mode)
         .recursive(path.parent().is_some_and(|parent| !parent.exists()))
@@ -58,8 +65,7 @@ fn own_directory(path: &Path, mode: u32) -> Result<()> {
     }
     let found = fs::symlink_metadata(path)
         .map_err(|cause| Error::io(format!("cannot look at {}", path.display()), cause))?;
-    let safe = found.is_dir() && found.uid() == privileges::own().uid && found.mode() & 0o022 == 0;
-    if safe {
+    if safe(&found) {
         return Ok(());
     }
     Err(Error::new(

@@ -96,7 +96,8 @@ pub(crate) fn start(
         root: places::prepare(&config)?,
         memory: config.limits.max_login_memory,
     };
-    let mut monitor = Monitor::new(config, log, own)?;
+    let limits = limits(&config);
+    let mut monitor = Monitor::new(config, log, own, limits)?;
     let (manager, program) = (Manager::from_environment(), Program::own());
     monitor.site = Some(Site { listeners, cell, plan, manager, program, sealed, due: Vec::new() });
     monitor.start_generation();

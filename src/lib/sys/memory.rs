@@ -80,6 +80,12 @@ unsafe fn overwrite(memory: *mut u8, length: usize) {
 /// Whether the C library overwrites what it frees.
 static PERTURBED: AtomicBool = AtomicBool::new(false);
 
+/// Overwrites what nobody needs any more.
+pub(super) fn wipe(octets: &mut [u8]) {
+    // SAFETY: the slice is borrowed for this alone.
+    unsafe { overwrite(octets.as_mut_ptr(), octets.len()) };
+}
+
 /// While on, freed memory is overwritten: ours at once, the C library's from [`overwrite_freed_by_libraries`] on.
 pub(crate) fn overwrite_freed(on: bool) {
     OVERWRITE.store(on, Ordering::Relaxed);

@@ -21,7 +21,7 @@ const PASSWD: &str = "/etc/passwd";
 const SHADOW: &str = "/etc/shadow";
 
 /// Octets that are read at once; a line that does not fit is left to the C library.
-const ROOM: usize = 32 * 1024;
+const ROOM: usize = 8 * 1024;
 
 /// The passwd entry of a name, if passwd is asked first and has it in plain form.
 pub(super) fn user(name: &str) -> Option<User> {
@@ -50,16 +50,23 @@ fn line_of(path: &Path, name: &str) -> Option<Zeroizing<Vec<u8>>> {
     if name.is_empty() || name.starts_with(['+', '-', '#']) || name.contains([':', '\n', '\0']) {
         return None;
     }
-    let mut file = File::open(path).ok()?;
-    let needle = format!("\n{name}:");
-    let finder = memmem::Finder::new(&needle);
-    let mut buffer = Zeroizing::new(vec![0; ROOM]);
+    let mut buffer = vec![0; ROOM];
+    let mut most = 0;
+    let line = search(File::open(path).ok()?, &format!("\n{name}:"), &mut buffer, &mut most);
+    super::super::memory::wipe(buffer.get_mut(..most).unwrap_or_default());
+    line
+}
+
+/// The line that begins with the needle, which begins with the end of the line before; `most` is how much of the buffer was used.
+fn search(mut file: File, needle: &str, buffer: &mut [u8], most: &mut usize) -> Option<Zeroizing<Vec<u8>>> {
+    let finder = memmem::Finder::new(needle);
     // As if a line had ended before the first.
     buffer[0] = b'\n';
     let mut filled = 1;
     loop {
         let octets = file.read(buffer.get_mut(filled..).filter(|room| !room.is_empty())?).ok()?;
         filled += octets;
+        *most = filled.max(*most);
         let here = &buffer[..filled];
         let kept = match finder.find(here) {
             Some(at) => {
