@@ -67,8 +67,8 @@ pub(super) fn refresh(
     let mut passes = 0;
     loop {
         passes += 1;
-        let (refreshed, missed) = Pass::run(folders, uid, old.take(), twins, state)?;
-        if missed == 0 || passes == MOST_PASSES {
+        let (refreshed, whole) = Pass::run(folders, uid, old.take(), twins, state)?;
+        if whole || passes == MOST_PASSES {
             return Ok(refreshed);
         }
         // What was read is known now.
@@ -96,12 +96,14 @@ impl Pass<'_> {
         old: Option<Index>,
         twins: &mut Twins,
         state: &Directory,
-    ) -> Result<(Refreshed, u32)> {
+    ) -> Result<(Refreshed, bool)> {
+        let is_first = old.is_none();
         let cannot = |error| Error::io("cannot list it", error);
         // Taken before the listing: a change behind it makes the next login look again.
         let seen = folders.identities().map_err(cannot)?;
         let settled = has_settled(&seen);
         let listing = Listing::read(folders).map_err(cannot)?;
+        let moved = folders.identities().map_err(cannot)? != seen;
         let most = u32::try_from(listing.len())
             .map_err(|_| Error::new(Kind::Permanent, "more messages than POP3 can number"))?;
         let mut pass = Pass {
@@ -128,8 +130,11 @@ impl Pass<'_> {
         let (identity, second) = if complete { seen } else { Default::default() };
         let header = Header { identity, second, layout: Layout::Maildir, ..Header::default() };
         let (index, trouble) = writer.finish(header)?;
-        let Pass { missed, strange, .. } = pass;
-        Ok((Refreshed { index, trouble, unwritten, strange }, missed))
+        let Pass { missed, strange, known, .. } = pass;
+        // A name that changes while a directory is listed may be in no part of the list (readdir(3), POSIX): whoever was known and is
+        // not there, or may be and is not known yet, is looked for again.
+        let overlooked = moved && (is_first || known.vanished());
+        Ok((Refreshed { index, trouble, unwritten, strange }, missed == 0 && !overlooked))
     }
 
     /// The record of a listed name, where it is, and whether it has no number yet; none when it is no message.
@@ -148,7 +153,8 @@ impl Pass<'_> {
             |error| Error::new(error.kind(), format!("{}: {error}", shown(listed.folder, listed.name))),
         )?;
         match looked {
-            Look::Gone => self.missed += u32::from(!listed.ambiguous),
+            // Of one that is listed in both directories both names may be gone: it was moved on.
+            Look::Gone => self.missed += 1,
             Look::Strange(why) => self.strange.note(listed, why),
             Look::Message(status, _) if listed.ambiguous && self.is_second_name(listed.name, &status) => {}
             Look::Message(status, measured) => {
@@ -182,11 +188,15 @@ struct Known {
     index: Option<Index>,
     next: u32,
     current: Option<(Record, Place)>,
+    /// Whether the current one was asked for.
+    met: bool,
+    /// Whether one was not.
+    passed_over: bool,
 }
 
 impl Known {
     fn new(index: Option<Index>) -> Self {
-        let mut known = Self { index, next: 0, current: None };
+        let mut known = Self { index, next: 0, current: None, met: true, passed_over: false };
         known.advance();
         known
     }
@@ -197,14 +207,25 @@ impl Known {
             let (_, place) = self.current.as_ref()?;
             match name::order(&place.name, listed) {
                 Ordering::Less => self.advance(),
-                Ordering::Equal => return self.current.clone(),
+                Ordering::Equal => {
+                    self.met = true;
+                    return self.current.clone();
+                }
                 Ordering::Greater => return None,
             }
         }
     }
 
+    /// Whether one was never asked for. Nothing may be asked for behind this.
+    fn vanished(&self) -> bool {
+        let rest = self.index.as_ref().is_some_and(|index| self.next < index.header().count);
+        self.passed_over || !self.met || rest
+    }
+
     fn advance(&mut self) {
+        self.passed_over |= !self.met;
         self.current = self.read();
+        self.met = self.current.is_none();
         self.next = self.next.saturating_add(1);
         if self.current.is_none() {
             // It ends here, or it is damaged: the rest is read from the messages.
