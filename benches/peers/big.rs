@@ -18,10 +18,12 @@ use std::process::Command;
 pub(crate) type Deleted = fn(usize, usize) -> bool;
 
 const USER: &str = "big";
+const TENFOLD: &str = "ten";
 /// Octets of each message, as most are.
 const OCTETS: usize = 10_500;
 
 pub(crate) fn rows(bench: &mut Bench<'_>) {
+    tenfold(bench);
     if !bench.plan.rows.is_empty()
         && !bench.plan.rows.iter().any(|row| row.starts_with("big") || "big".starts_with(row.as_str()))
     {
@@ -41,20 +43,20 @@ pub(crate) fn rows(bench: &mut Bench<'_>) {
         RefCell::new(bench.peers.iter().map(|peer| (peer.name, count)).collect());
     bench.row("big-login-cold", 3, |peer| {
         peer.forget(USER);
-        login(peer, counts.borrow()[peer.name])
+        login(peer, USER, counts.borrow()[peer.name])
     });
     bench.row("big-login-unchanged", 5, |peer| {
         // Once before, so that there is an index; for the others, too.
-        login(peer, counts.borrow()[peer.name])?;
-        login(peer, counts.borrow()[peer.name])
+        login(peer, USER, counts.borrow()[peer.name])?;
+        login(peer, USER, counts.borrow()[peer.name])
     });
     bench.row("big-login-appended", 3, |peer| {
-        login(peer, counts.borrow()[peer.name])?;
+        login(peer, USER, counts.borrow()[peer.name])?;
         let mut counts = counts.borrow_mut();
         let known = counts.get_mut(peer.name).unwrap();
         add(&peer.maildrop(USER), peer.format, *known..*known + 10, OCTETS, uid(USER), owner(peer, USER));
         *known += 10;
-        login(peer, *known)
+        login(peer, USER, *known)
     });
     bench.row("big-list-uidl", 3, |peer| lists(peer, counts.borrow()[peer.name]));
     bench.row("big-memory", 2, |peer| {
@@ -77,6 +79,26 @@ pub(crate) fn rows(bench: &mut Bench<'_>) {
     }
 }
 
+/// Ten times the size, where the size is to make no difference: ours alone, since others would be at it for minutes.
+fn tenfold(bench: &mut Bench<'_>) {
+    let name = "tenfold-login-unchanged";
+    let rounds = if bench.plan.wants(name) { 5 } else { return };
+    let count = if bench.plan.full { 1_000_000 } else { 50_000 };
+    let ours = |peer: &Peer| peer.name == "ours";
+    let Some(peer) = bench.peers.iter().find(|peer| ours(peer)) else { return };
+    let path = peer.maildrop(TENFOLD);
+    add(&path, peer.format, 0..count, OCTETS, uid(TENFOLD), owner(peer, TENFOLD));
+    bench.row(name, rounds, |peer| {
+        if !ours(peer) {
+            return Ok(None);
+        }
+        // Once before, so that there is an index.
+        login(peer, TENFOLD, count)?;
+        login(peer, TENFOLD, count)
+    });
+    fs::remove_file(path).unwrap();
+}
+
 fn restore(master: &Path, peer: &Peer) {
     let path = peer.maildrop(USER);
     let copied = Command::new("cp").arg("--reflink=never").arg(master).arg(&path).status();
@@ -87,9 +109,9 @@ fn restore(master: &Path, peer: &Peer) {
     fs::File::open(&path).unwrap().sync_all().unwrap();
 }
 
-fn login(peer: &Peer, count: usize) -> Result<Option<Sample>> {
+fn login(peer: &Peer, user: &str, count: usize) -> Result<Option<Sample>> {
     let (cpu, wall) = measured(peer, || {
-        let mut client = Client::log_in(peer.port, false, USER, PASSWORD)?;
+        let mut client = Client::log_in(peer.port, false, user, PASSWORD)?;
         let stat = client.ok("STAT")?;
         if !stat.starts_with(&format!("+OK {count} ")) {
             return Err(Error::other(format!("STAT is answered {stat}, not {count}")));

@@ -1,14 +1,18 @@
 //! `cargo bench --bench peers`: our server and those of the distribution side by side, in one run, in interleaved rounds.
 //!
-//! It needs root, for mounts and a network of its own; nothing of the machine is touched but a control group for each server, which
-//! is removed. `benches/peers/fetch` gets the other servers. Options behind `--`: `--full` (1 GiB and 100,000 messages;
-//! 50 MiB and 5,000 otherwise), `--rows poll,big` (names that begin so), `--peers popa3d,dovecot`, `--rounds N`.
+//! It needs root, for mounts, processes and a network of its own; nothing of the machine is touched but a control group for each server,
+//! which is removed even when the run is killed (`apart.rs`). `benches/peers/fetch` gets the other servers. Options behind `--`:
+//! `--quick` (50 MiB and 5,000 messages, the default) or `--full` (1 GiB and 100,000), `--rows poll,big` (names that begin so),
+//! `--peers popa3d,dovecot`, `--rounds N`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::print_stdout)]
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
 
+mod aims;
+mod apart;
+mod bare;
 mod big;
 mod client;
 mod idle;
@@ -48,14 +52,15 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    fn read() -> Self {
+    fn read(words: &[String]) -> Self {
         let mut plan = Self { full: false, rounds: None, rows: Vec::new(), peers: Vec::new() };
-        let mut words = std::env::args().skip(1);
+        let mut words = words.iter().cloned();
         let list = |text: Option<String>| -> Vec<String> {
             text.unwrap_or_default().split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect()
         };
         while let Some(word) = words.next() {
             match word.as_str() {
+                "--quick" => plan.full = false,
                 "--full" => plan.full = true,
                 "--rounds" => plan.rounds = words.next().and_then(|number| number.parse().ok()),
                 "--rows" => plan.rows = list(words.next()),
@@ -63,7 +68,9 @@ impl Plan {
                 // cargo's own.
                 "--bench" => {}
                 other => {
-                    eprintln!("peers: {other} is no option: --full, --rows A,B, --peers A,B, --rounds N");
+                    eprintln!(
+                        "peers: {other} is no option: --quick, --full, --rows A,B, --peers A,B, --rounds N"
+                    );
                     std::process::exit(64);
                 }
             }
@@ -147,7 +154,7 @@ pub(crate) fn millis(time: Duration) -> f64 {
 
 /// Names of users whose maildrops rows make.
 pub(crate) fn common_users() -> Vec<String> {
-    let named = ["big", "mid", "huge", "two", "slow"].map(str::to_owned);
+    let named = ["big", "ten", "mid", "huge", "two", "slow"].map(str::to_owned);
     named.into_iter().chain((0..POLLERS).map(|number| format!("p{number}"))).collect()
 }
 
@@ -160,7 +167,9 @@ fn world(idlers: bool) -> World {
     for number in 0..if idlers { IDLERS } else { 0 } {
         setup = setup.user(&format!("i{number}"), &md5);
     }
-    for (name, uid) in [("popa3d", 901), ("dovecot", 902), ("dovenull", 903), ("courier", 904)] {
+    for (name, uid) in
+        [("popa3d", 901), ("dovecot", 902), ("dovenull", 903), ("courier", 904), ("spop3d", 905)]
+    {
         setup = setup.user_with_uid(name, uid, "!");
     }
     setup.syslog(common::world::Syslog::Read).start()
@@ -187,7 +196,8 @@ fn overlay(fetched: &Path, stage: &Path) {
     let text = "authmodulelist=\"authpam\"\nauthmodulelistorig=\"authpam\"\ndaemons=5\n\
                 authdaemonvar=/run/courier/authdaemon\nDEBUG_LOGIN=0\nDEFAULTOPTIONS=\"\"\nLOGGEROPTS=\"\"\n";
     machine::write(&etc.join("courier/authdaemonrc"), text.as_bytes(), 0o644);
-    let solid = "<Global>\nMailDropName \"/var/mail/solid-pop3d/%s\"\nMailDropType mailbox\nLogStatistics no\n</Global>\n";
+    let solid = "<Global>\nMailDropName \"/var/mail/solid-pop3d/%s\"\nMailDropType mailbox\nLogStatistics no\n\
+                 BulletinDirectory \"/run/bulletins\"\n</Global>\n";
     machine::write(&etc.join("spop3d.conf"), solid.as_bytes(), 0o644);
     let root = fetched.join("root");
     std::fs::create_dir_all(root.join("usr")).unwrap();
@@ -202,29 +212,44 @@ fn overlay(fetched: &Path, stage: &Path) {
 }
 
 fn main() {
-    let words: Vec<String> = std::env::args().collect();
-    if words.get(1).is_some_and(|word| word == "--inetd") {
-        return inetd::serve(words[2].parse().unwrap(), &words[3..]);
-    }
-    let plan = Plan::read();
+    let words: Vec<String> = std::env::args().skip(1).collect();
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("bench");
-    isolated_with_network(|| run(&plan, &target));
+    match words.first().map(String::as_str) {
+        Some("--inetd") => inetd::serve(words[1].parse().unwrap(), &words[2..]),
+        Some("--sweep") => apart::sweep(&target, &words[1]),
+        Some("--first") => apart::first(&words[1..]),
+        Some("--run") => {
+            let plan = Plan::read(&words[2..]);
+            isolated_with_network(|| run(&plan, &target, &words[1]));
+        }
+        _ => {
+            // So that a wrong option is said before anything is made.
+            Plan::read(&words);
+            if !nix::unistd::geteuid().is_root() {
+                eprintln!("peers: only root can measure: type sudo -E cargo bench --bench peers");
+                std::process::exit(77);
+            }
+            apart::supervise(&target);
+        }
+    }
 }
 
-fn run(plan: &Plan, target: &Path) {
+fn run(plan: &Plan, target: &Path, run: &str) {
     let fetched = target.join("peers");
-    let stage = tempfile::tempdir_in(target).unwrap();
+    let disk = apart::disk(target, run);
+    let began = Instant::now();
+    let stage = tempfile::tempdir_in(&disk).unwrap();
     overlay(&fetched, stage.path());
     let mut report = Report::new(plan.full);
     let passes: Vec<bool> = [false, true].into_iter().filter(|idle| plan.wants_pass(*idle)).collect();
     for idlers in passes {
-        let place = tempfile::tempdir_in(target).unwrap();
+        let place = tempfile::tempdir_in(&disk).unwrap();
         machine::chmod(place.path(), 0o755);
         let world = world(idlers);
         let disk = prepare_disk(place.path());
         certificate();
         let groups = meter::mount_groups(world.directory());
-        let ground = Ground { world: &world, groups, fetched: fetched.clone(), disk };
+        let ground = Ground { world: &world, groups, fetched: fetched.clone(), disk, run: run.to_owned() };
         let start = |(name, start): &(&str, fn(&Ground<'_>) -> Option<Peer>)| {
             let peer = plan.wants_peer(name).then(|| start(&ground))?;
             if peer.is_none() {
@@ -245,7 +270,8 @@ fn run(plan: &Plan, target: &Path) {
         report = bench.report;
         let _ = nix::mount::umount2("/var/mail", nix::mount::MntFlags::MNT_DETACH);
     }
-    report.write(&target.join("peers.json"));
+    report.verdicts();
+    report.write(&target.join("peers.json"), began.elapsed());
 }
 
 impl Plan {
@@ -254,7 +280,7 @@ impl Plan {
         let names = if idlers {
             idle::ROWS
         } else {
-            &["poll", "inetd", "small", "retr", "huge", "tls", "big", "latency"]
+            &["poll", "inetd", "small", "retr", "huge", "tls", "big", "tenfold", "latency"]
         };
         self.rows.is_empty()
             || self

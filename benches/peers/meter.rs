@@ -23,8 +23,8 @@ pub(crate) fn mount_groups(directory: &Path) -> PathBuf {
 pub(crate) struct Meter(PathBuf);
 
 impl Meter {
-    pub(crate) fn new(groups: &Path, name: &str) -> Self {
-        let place = groups.join(format!("poptools-bench-{}-{name}", std::process::id()));
+    pub(crate) fn new(groups: &Path, run: &str, name: &str) -> Self {
+        let place = groups.join(format!("{}{run}-{name}", super::apart::GROUPS));
         fs::create_dir(&place).unwrap();
         Self(place)
     }

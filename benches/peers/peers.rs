@@ -60,6 +60,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) fetched: PathBuf,
     /// A directory on a disk.
     pub(crate) disk: PathBuf,
+    /// What its control groups are named by.
+    pub(crate) run: String,
 }
 
 /// One way to start a server: its name, and what does it; `None` where it is not to be had.
@@ -121,7 +123,7 @@ impl Ground<'_> {
     }
 
     fn peer(&self, name: &'static str, format: Format, port: u16, spool: PathBuf) -> Peer {
-        let meter = Meter::new(&self.groups, name);
+        let meter = Meter::new(&self.groups, &self.run, name);
         Peer { name, format, port, secure: None, inetd: None, spool, caches: Vec::new(), meter, idle: 0 }
     }
 
@@ -225,8 +227,9 @@ fn courier(ground: &Ground<'_>) -> Option<Peer> {
     for place in ["/run/courier", "/run/courier/authdaemon"] {
         make_directory(Path::new(place), 0o755);
     }
-    let auth = "/usr/sbin/authdaemond";
-    let serve = "/usr/sbin/couriertcpd -address=127.0.0.1 -maxprocs=3000 -maxperip=3000 -nodnslookup -noidentlookup 1106 \
+    // It goes into the background, and stays in its control group.
+    let auth = "/usr/sbin/authdaemond start";
+    let serve = "/usr/sbin/couriertcpd -address=127.0.0.1 -maxprocs=6000 -maxperip=6000 -nodnslookup -noidentlookup 1106 \
                  /usr/lib/courier/courier/courierpop3login /usr/lib/courier/courier/courierpop3d Maildir";
     ground.start(peer, &[words(auth), words(serve)])
 }
@@ -234,23 +237,29 @@ fn courier(ground: &Ground<'_>) -> Option<Peer> {
 fn solid(ground: &Ground<'_>) -> Option<Peer> {
     installed("/usr/sbin/solid-pop3d")?;
     let spool = ground.spool("solid-pop3d", true);
+    // Without a directory for its bulletins it lets nobody in.
+    make_directory(Path::new("/run/bulletins"), 0o755);
     let mut peer = ground.peer("solid-pop3d", Format::Mbox, 1107, spool);
     let inetd = ground.inetd(&mut peer, 1107, &words("/usr/sbin/solid-pop3d"));
     ground.start(peer, &[inetd])
 }
 
+/// Its backlog is 4 unless said otherwise, and clients whose connections do not fit wait for its greeting for ever.
 fn mailutils(ground: &Ground<'_>) -> Option<Peer> {
     installed("/usr/sbin/pop3d")?;
     let spool = ground.spool("mailutils", true);
     let config = ground.file(
         "mailutils.conf",
         &format!(
-            "mode daemon;\ntranscript no;\nserver 127.0.0.1:1108 {{\n}};\nmax-children 1000;\nmailbox {{\n mail-spool {};\n}};\n\
+            "mode daemon;\ntranscript no;\nserver 127.0.0.1:1108 {{\n backlog 128;\n}};\n\
+             server 127.0.0.1:1208 {{\n backlog 128;\n tls-mode connection;\n tls {{\n ssl-certificate-file /run/tls/cert.pem;\n\
+             ssl-key-file /run/tls/key.pem;\n }};\n}};\nmax-children 6000;\nmailbox {{\n mail-spool {};\n}};\n\
              auth {{\n authorization system;\n authentication generic;\n authentication system;\n}};\n",
             spool.display()
         ),
     );
-    let peer = ground.peer("mailutils", Format::Mbox, 1108, spool);
+    let mut peer = ground.peer("mailutils", Format::Mbox, 1108, spool);
+    peer.secure = Some(1208);
     ground.start(
         peer,
         &[words(&format!("/usr/sbin/pop3d --foreground --config-file {config} --no-site-config"))],

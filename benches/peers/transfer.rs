@@ -1,23 +1,27 @@
 //! RETR: latency, everything one by one and pipelined, one huge message, and the same over TLS.
 
 use super::PASSWORD;
+use super::aims::{BARE_LOOP, CLEAR_AND_CIPHER};
+use super::bare;
 use super::client::Client;
 use super::common::world::uid;
 use super::mailboxes::{add, message, wire};
-use super::meter::{own_cpu, pin};
+use super::meter::pin;
 use super::peers::Peer;
 use super::polls::owner;
 use super::report::median;
 use super::{Bench, Sample, millis};
+use std::cell::RefCell;
 use std::fs;
-use std::io::{Error, Read, Result, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Error, Result};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 const OCTETS: usize = 10_500;
+/// Clients that download while others log in.
+const DOWNLOADERS: usize = 50;
 
 pub(crate) fn rows(bench: &mut Bench<'_>) {
     let count = if bench.plan.full { 10_000 } else { 2_000 };
@@ -41,16 +45,38 @@ pub(crate) fn rows(bench: &mut Bench<'_>) {
             Some(_) => everything(peer, &all, How::Tls),
             None => Ok(None),
         });
-        bench.row("tls-login-p99", 2, |peer| logins_beside_downloads(peer, count));
+        clear_and_cipher(bench);
+        bench.row("tls-login-p99", 2, |peer| logins_beside_downloads(peer));
     }
     if wanted(&["huge"]) {
-        let octets = if bench.plan.full { 512 << 20 } else { 32 << 20 };
+        let octets = if bench.plan.full { 512 << 20 } else { 64 << 20 };
         for peer in &bench.peers {
             add(&peer.maildrop("huge"), peer.format, 0..1, octets, uid("huge"), owner(peer, "huge"));
         }
         let expected = vec![wire(&message(0, octets))];
-        bench.row("huge-retr", 3, |peer| everything(peer, &expected, How::Lockstep));
-        bare(bench, &expected[0]);
+        let (path, bares) = (bench.peers[0].maildrop("huge"), RefCell::new(Vec::new()));
+        bench.row("huge-retr", 3, |peer| {
+            // Once a round, with ours.
+            if peer.name == "ours" {
+                bares.borrow_mut().push(bare::send_and_copy(&path, expected[0].len()));
+            }
+            everything(peer, &expected, How::Lockstep)
+        });
+        for cost in bares.into_inner() {
+            bench.report.add("huge-retr", BARE_LOOP, vec![("cpu-s/GB", cost)]);
+        }
+    }
+}
+
+/// What TLS cannot do without, beside what it takes.
+fn clear_and_cipher(bench: &mut Bench<'_>) {
+    let clear = bench.report.median("retr-lockstep", "ours", "cpu-s/GB");
+    if !bench.plan.wants("tls-retr-lockstep") {
+        return;
+    }
+    if let (Some(clear), Some(cipher)) = (clear, bare::cipher()) {
+        let both = vec![("cpu-s/GB", clear + cipher)];
+        bench.report.add("tls-retr-lockstep", CLEAR_AND_CIPHER, both);
     }
 }
 
@@ -149,10 +175,9 @@ fn acknowledge(socket: &TcpStream, at_once: bool) {
 }
 
 /// Logins while others download over TLS without end.
-fn logins_beside_downloads(peer: &Peer, count: usize) -> Result<Option<Sample>> {
+fn logins_beside_downloads(peer: &Peer) -> Result<Option<Sample>> {
     let Some(port) = peer.secure else { return Ok(None) };
-    let clients = if count > 5000 { 50 } else { 10 };
-    for number in 0..clients {
+    for number in 0..DOWNLOADERS {
         let user = format!("p{number}");
         let path = peer.maildrop(&user);
         // What polls left there is in the way.
@@ -173,7 +198,7 @@ fn logins_beside_downloads(peer: &Peer, count: usize) -> Result<Option<Sample>> 
             }
             client.quit()
         };
-        let all: Vec<_> = (0..clients).map(|number| scope.spawn(move || download(number))).collect();
+        let all: Vec<_> = (0..DOWNLOADERS).map(|number| scope.spawn(move || download(number))).collect();
         std::thread::sleep(std::time::Duration::from_millis(500));
         let mut times = Vec::new();
         let mut one = || -> Result<()> {
@@ -192,57 +217,4 @@ fn logins_beside_downloads(peer: &Peer, count: usize) -> Result<Option<Sample>> 
     let mut sorted = times;
     sorted.sort_by(f64::total_cmp);
     Ok(Some(vec![("p50-ms", median(&sorted)), ("p99-ms", sorted[sorted.len() * 99 / 100])]))
-}
-
-/// What no server can do without: reading the file, writing to the socket, and a copy with CRLF.
-fn bare(bench: &mut Bench<'_>, expected: &[u8]) {
-    if !bench.plan.wants("huge-retr") {
-        return;
-    }
-    let path = bench.peers[0].maildrop("huge");
-    let mut loops = Vec::new();
-    for _ in 0..bench.plan.rounds(3) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let reader = std::thread::spawn(move || {
-            let mut stream = TcpStream::connect(address).unwrap();
-            let mut buffer = vec![0; 256 * 1024];
-            while stream.read(&mut buffer).unwrap() > 0 {}
-        });
-        let (mut stream, _) = listener.accept().unwrap();
-        let file = fs::File::open(&path).unwrap();
-        let (mut buffer, mut offset) = (vec![0; 64 * 1024], 0);
-        let before = own_cpu();
-        loop {
-            let count = file.read_at(&mut buffer, offset).unwrap();
-            if count == 0 {
-                break;
-            }
-            stream.write_all(&buffer[..count]).unwrap();
-            offset += count as u64;
-        }
-        loops.push((own_cpu() - before).as_secs_f64() / (offset as f64 / 1e9));
-        drop(stream);
-        reader.join().unwrap();
-    }
-    let stored = fs::read(&path).unwrap();
-    let before = own_cpu();
-    let mut copied = Vec::with_capacity(64 * 1024 * 2);
-    let mut octets = 0;
-    for piece in stored.chunks(64 * 1024) {
-        copied.clear();
-        let mut from = 0;
-        for at in memchr::memchr_iter(b'\n', piece) {
-            copied.extend_from_slice(&piece[from..at]);
-            copied.extend_from_slice(b"\r\n");
-            from = at + 1;
-        }
-        copied.extend_from_slice(&piece[from..]);
-        octets += copied.len();
-    }
-    let copy = (own_cpu() - before).as_secs_f64() / (expected.len() as f64 / 1e9);
-    assert!(octets >= expected.len(), "the copy is of the whole message");
-    let both = median(&loops) + copy;
-    bench.report.add("huge-retr", "(bare loop)", vec![("cpu-s/GB", both)]);
-    bench.report.print("huge-retr", std::time::Duration::ZERO);
 }
