@@ -46,7 +46,7 @@ pub(crate) fn rows(bench: &mut Bench<'_>) {
             None => Ok(None),
         });
         clear_and_cipher(bench);
-        bench.row("tls-login-p99", 2, |peer| logins_beside_downloads(peer));
+        bench.row("tls-login-p99", 2, logins_beside_downloads);
     }
     if wanted(&["huge"]) {
         let octets = if bench.plan.full { 512 << 20 } else { 64 << 20 };
