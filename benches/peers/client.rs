@@ -141,6 +141,15 @@ impl Client {
         Ok(same && at == expected.len())
     }
 
+    /// What CAPA lists, in one line.
+    pub(crate) fn capabilities(&mut self) -> Result<String> {
+        self.ok("CAPA")?;
+        let mut said = Vec::new();
+        self.multiline(|piece| said.extend_from_slice(piece))?;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        Ok(said.lines().map(str::trim).collect::<Vec<_>>().join(", "))
+    }
+
     pub(crate) fn quit(mut self) -> Result<()> {
         self.ok("QUIT")?;
         // To the end of the connection, as most clients wait for it.

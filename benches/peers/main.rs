@@ -259,6 +259,9 @@ fn run(plan: &Plan, target: &Path, run: &str) {
         };
         let peers = peers::ALL.iter().filter_map(start).collect();
         let mut bench = Bench { plan, peers, report };
+        if !idlers {
+            features(&bench);
+        }
         if idlers {
             idle::rows(&mut bench);
         } else {
@@ -274,13 +277,25 @@ fn run(plan: &Plan, target: &Path, run: &str) {
     report.write(&target.join("peers.json"), began.elapsed());
 }
 
+/// Shows what each server says that it can do, before a login.
+fn features(bench: &Bench<'_>) {
+    if !bench.plan.wants("features") {
+        return;
+    }
+    println!("\nfeatures");
+    for peer in &bench.peers {
+        let said = client::Client::connect(peer.port, false).and_then(|mut client| client.capabilities());
+        println!("  {:<16}  {}", peer.name, said.unwrap_or_else(|why| format!("({why})")));
+    }
+}
+
 impl Plan {
     /// Whether rows of this pass are wanted: those with many users who idle, or the others.
     fn wants_pass(&self, idlers: bool) -> bool {
         let names = if idlers {
             idle::ROWS
         } else {
-            &["poll", "inetd", "small", "retr", "huge", "tls", "big", "tenfold", "latency"]
+            &["features", "poll", "inetd", "small", "retr", "huge", "tls", "big", "tenfold", "latency"]
         };
         self.rows.is_empty()
             || self
