@@ -6,6 +6,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use std::io::{Error, Read, Result, Write};
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub(crate) struct Client {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// Whether what comes is acknowledged at once, or as the kernel likes.
+    acknowledge: bool,
 }
 
 impl Client {
@@ -38,9 +41,14 @@ impl Client {
                 Wire::Tls(Box::new(StreamOwned::new(connection, stream)))
             }
         };
-        let mut client = Self { wire, buffer: vec![0; 4096], start: 0, end: 0 };
+        let mut client = Self { wire, buffer: vec![0; 4096], start: 0, end: 0, acknowledge: false };
         client.ok_line()?;
         Ok(client)
+    }
+
+    /// From now on acknowledges at once: a server that sends a message in pieces then need not stall for 44 ms at each.
+    pub(crate) fn acknowledge_at_once(&mut self) {
+        self.acknowledge = true;
     }
 
     pub(crate) fn socket(&self) -> &TcpStream {
@@ -79,6 +87,10 @@ impl Client {
             Wire::Tls(stream) => stream.read(space)?,
         };
         self.end += count;
+        if self.acknowledge {
+            // The kernel forgets it as it goes along.
+            quick_acknowledgements(self.socket(), true);
+        }
         if count == 0 { Err(Error::other("the server closed the connection")) } else { Ok(()) }
     }
 
@@ -155,6 +167,21 @@ impl Client {
         // To the end of the connection, as most clients wait for it.
         while self.fill().is_ok() {}
         Ok(())
+    }
+}
+
+/// Whether what comes next is acknowledged at once.
+pub(crate) fn quick_acknowledgements(socket: &TcpStream, at_once: bool) {
+    let wanted = libc::c_int::from(at_once);
+    // SAFETY: the descriptor is open, and the kernel reads one int.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_QUICKACK,
+            (&raw const wanted).cast(),
+            libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap(),
+        );
     }
 }
 

@@ -87,8 +87,9 @@ impl Plan {
         self.peers.is_empty() || peer == "ours" || self.peers.iter().any(|wanted| peer == wanted)
     }
 
+    /// How often a row is measured: as often as is usual for it, unless that was said or it is to be quick.
     pub(crate) fn rounds(&self, usual: usize) -> usize {
-        self.rounds.unwrap_or(usual)
+        self.rounds.unwrap_or(if self.full { usual } else { usual.min(3) })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::PASSWORD;
 use super::aims::{BARE_LOOP, CLEAR_AND_CIPHER};
 use super::bare;
-use super::client::Client;
+use super::client::{Client, quick_acknowledgements};
 use super::common::world::uid;
 use super::mailboxes::{add, message, wire};
 use super::meter::pin;
@@ -14,8 +14,6 @@ use super::{Bench, Sample, millis};
 use std::cell::RefCell;
 use std::fs;
 use std::io::{Error, Result};
-use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -121,9 +119,9 @@ fn retrieve(peer: &Peer, port: u16, user: &str, all: &[Vec<u8>], how: How) -> Re
             }
         }
     } else {
+        // What delayed acknowledgements do is shown by `latency-retr`.
+        client.acknowledge_at_once();
         for (at, expected) in all.iter().enumerate() {
-            // At once, or a server that sends in pieces stalls for 44 ms at each message; `latency-retr` shows that.
-            acknowledge(client.socket(), true);
             client.send(format!("RETR {}\r\n", at + 1).as_bytes())?;
             different += usize::from(!client.receives(expected)?);
         }
@@ -148,7 +146,7 @@ fn latency(peer: &Peer, all: &[Vec<u8>]) -> Result<Option<Sample>> {
     let mut client = Client::log_in(peer.port, false, "mid", PASSWORD)?;
     let mut times = Vec::new();
     for (at, expected) in all.iter().enumerate().take(100) {
-        acknowledge(client.socket(), false);
+        quick_acknowledgements(client.socket(), false);
         let began = Instant::now();
         client.send(format!("RETR {}\r\n", at + 1).as_bytes())?;
         client.receives(expected)?;
@@ -157,21 +155,6 @@ fn latency(peer: &Peer, all: &[Vec<u8>]) -> Result<Option<Sample>> {
     client.quit()?;
     let stalls = times.iter().filter(|time| **time > 35.0).count();
     Ok(Some(vec![("p50-ms", median(&times)), ("stalls", stalls as f64)]))
-}
-
-/// Whether what comes next is acknowledged at once.
-fn acknowledge(socket: &TcpStream, at_once: bool) {
-    let wanted = libc::c_int::from(at_once);
-    // SAFETY: the descriptor is open, and the kernel reads one int.
-    unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_QUICKACK,
-            (&raw const wanted).cast(),
-            libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap(),
-        );
-    }
 }
 
 /// Logins while others download over TLS without end.
