@@ -19,7 +19,7 @@ use twox_hash::XxHash3_64;
 /// 2026-11-03, 08:00 UTC.
 const MORNING: i64 = 1_793_692_800;
 
-/// An installation that has nothing but a history.
+/// An installation that has nothing but a history; its maildrops are not the machine's.
 struct Place {
     directory: tempfile::TempDir,
 }
@@ -31,8 +31,10 @@ impl Place {
         let state = directory.path().join("state");
         common::machine::make_directory(&state, 0o711);
         let config = format!(
-            "hostname = \"mail.example.org\"\nstate_dir = \"{}\"\n[log]\nhistory_days = 36600\n",
-            state.display()
+            "hostname = \"mail.example.org\"\nstate_dir = \"{}\"\n[log]\nhistory_days = 36600\n\
+             [maildrop]\npath = \"{}/{{user}}\"\n",
+            state.display(),
+            directory.path().display()
         );
         common::machine::write(&directory.path().join("pop3d.toml"), config.as_bytes(), 0o644);
         Self { directory }
@@ -345,9 +347,6 @@ fn absent_users_are_told_of() {
     assert!(part.contains(" old ") && !part.contains(" new "), "{table}");
     // An ordinary user's installation has that one user.
     if !nix::unistd::geteuid().is_root() {
-        let config = fs::read_to_string(place.file("pop3d.toml")).unwrap();
-        let maildrops = format!("[maildrop]\npath = \"{}/{{user}}\"\n", place.directory.path().display());
-        fs::write(place.file("pop3d.toml"), config + &maildrops).unwrap();
         fs::write(place.file(&me), "").unwrap();
         assert_eq!(absent().last(), Some(&(me, false)));
     }
