@@ -197,13 +197,19 @@ fn range(file: &File, from: u64, to: u64) -> impl FnMut(&mut [u8]) -> Result<usi
         let left = usize::try_from(to - position).unwrap_or(usize::MAX).min(buffer.len());
         let count = read_at(file, &mut buffer[..left], position).map_err(unreadable)?;
         if count < left {
-            return Err(Error::new(Kind::Temporary, "it became shorter while it was read"));
+            return Err(Error::new(Kind::Temporary, SHORTER));
         }
         position += count as u64;
         Ok(count)
     }
 }
 
+/// What another program did who cut off what is being read.
+const SHORTER: &str = "it became shorter while it was read";
+
 fn unreadable(error: io::Error) -> Error {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return Error::new(Kind::Temporary, SHORTER);
+    }
     Error::io("cannot read the mailbox", error)
 }
