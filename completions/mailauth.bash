@@ -829,7 +829,7 @@ _mailauth() {
             return 0
             ;;
         mailauth__subcmd__verify)
-            opts="-h --type --stdin --challenge --digest --config --help"
+            opts="-h --type --stdin --from --challenge --digest --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -837,6 +837,10 @@ _mailauth() {
             case "${prev}" in
                 --type)
                     COMPREPLY=($(compgen -W "APOP POP IMAP" -- "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --challenge)

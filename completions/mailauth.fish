@@ -120,6 +120,7 @@ complete -c mailauth -n "__fish_mailauth_using_subcommand limit" -s h -l help -d
 complete -c mailauth -n "__fish_mailauth_using_subcommand verify" -l type -d 'Try the secrets of this type alone' -r -f -a "APOP\t'Secrets for APOP'
 POP\t'Application passwords for PASS'
 IMAP\t'Secrets for IMAP servers that read the database'"
+complete -c mailauth -n "__fish_mailauth_using_subcommand verify" -l from -d 'Where a client would log in from, such as 192.0.2.1' -r -f -a "(__fish_print_hostnames)"
 complete -c mailauth -n "__fish_mailauth_using_subcommand verify" -l challenge -d 'The challenge of an APOP login, with its angle brackets' -r
 complete -c mailauth -n "__fish_mailauth_using_subcommand verify" -l digest -d 'The digest that was sent with it, 32 hexadecimal digits' -r
 complete -c mailauth -n "__fish_mailauth_using_subcommand verify" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F

@@ -49,6 +49,9 @@ _mailusradm() {
             mailusradm,stats)
                 cmd="mailusradm__subcmd__stats"
                 ;;
+            mailusradm,unlock)
+                cmd="mailusradm__subcmd__unlock"
+                ;;
             mailusradm,why)
                 cmd="mailusradm__subcmd__why"
                 ;;
@@ -85,6 +88,9 @@ _mailusradm() {
             mailusradm__subcmd__help,stats)
                 cmd="mailusradm__subcmd__help__subcmd__stats"
                 ;;
+            mailusradm__subcmd__help,unlock)
+                cmd="mailusradm__subcmd__help__subcmd__unlock"
+                ;;
             mailusradm__subcmd__help,why)
                 cmd="mailusradm__subcmd__help__subcmd__why"
                 ;;
@@ -95,7 +101,7 @@ _mailusradm() {
 
     case "${cmd}" in
         mailusradm)
-            opts="-h -V --config --help --version list show check stats history convert export import sessions kick why help"
+            opts="-h -V --config --help --version list show check stats history convert export import sessions kick why unlock help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -223,7 +229,7 @@ _mailusradm() {
             return 0
             ;;
         mailusradm__subcmd__help)
-            opts="list show check stats history convert export import sessions kick why help"
+            opts="list show check stats history convert export import sessions kick why unlock help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -377,6 +383,20 @@ _mailusradm() {
             return 0
             ;;
         mailusradm__subcmd__help__subcmd__stats)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailusradm__subcmd__help__subcmd__unlock)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -719,6 +739,43 @@ _mailusradm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        mailusradm__subcmd__unlock)
+            opts="-h --format --columns --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "table json tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --columns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         mailusradm__subcmd__why)
             opts="-h --from --mechanism --all --format --columns --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -782,7 +839,7 @@ _mailusradm_or_users() {
     _mailusradm "$@"
     case "$2,$3,$verb" in
         -*,*,* | *,--by,* | *,--columns,* | *,--config,* | *,--format,* | *,--from,* | *,--html,* | *,--idle,* | *,--mechanism,* | *,--over,* | *,--since,* | *,--sort,* | *,--to,* | *,--top,* | *,--uidl-from,* | *,--wait,* | *,--watch,*) ;;
-        *,*,list | *,*,show | *,*,check | *,*,history | *,*,convert | *,*,export | *,*,import | *,*,sessions | *,*,kick | *,*,why) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
+        *,*,list | *,*,show | *,*,check | *,*,history | *,*,convert | *,*,export | *,*,import | *,*,sessions | *,*,kick | *,*,why | *,*,unlock) COMPREPLY=($(compgen -W "$({ getent passwd | awk -F: '$3 >= 1000 && $3 < 65000 { print $1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u)" -- "$2")) ;;
     esac
 }

@@ -38,6 +38,7 @@ complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "import" -d 'A
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "sessions" -d 'List who is logged in now, since when, from where'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "kick" -d 'End a session; it deletes nothing'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "why" -d 'Say what stops a user from logging in, and what to type'
+complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "unlock" -d 'Lift locks of users, by wrong passwords or by mailauth lock'
 complete -c mailusradm -n "__fish_mailusradm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l over -d 'Maildrops of more octets than SIZE alone, such as 100M' -r
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand list" -l idle -d 'Maildrops that nobody logged in to for TIME alone, such as 6mo' -r
@@ -130,22 +131,29 @@ complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l columns -d
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -l all -d 'Show each step of the way, not only what stops the login'
 complete -c mailusradm -n "__fish_mailusradm_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "show" -d 'Show the messages of a maildrop, or one of them'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "check" -d 'Look for damage of maildrops, and repair it when asked'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "convert" -d 'Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "export" -d 'Write a maildrop into a file'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "import" -d 'Add messages of a file to a maildrop, or unique ids of another server'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "sessions" -d 'List who is logged in now, since when, from where'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "kick" -d 'End a session; it deletes nothing'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "why" -d 'Say what stops a user from logging in, and what to type'
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand unlock" -l format -d 'How to write it [default: a table on a terminal, else tsv]' -r -f -a "table\t'With a header and lines, for people'
+json\t'A JSON array with an object for each row'
+tsv\t'A line for each row, fields separated by tabs, no header'"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand unlock" -l columns -d 'The columns, in this order, separated by commas [default: all that fit]' -r
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand unlock" -l config -d 'Read FILE and not /etc/poptools/pop3d.toml' -r -F
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand unlock" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why unlock help" -f -a "list" -d 'List maildrops: what is in them, who uses them, what is wrong'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why unlock help" -f -a "show" -d 'Show the messages of a maildrop, or one of them'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why unlock help" -f -a "check" -d 'Look for damage of maildrops, and repair it when asked'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why unlock help" -f -a "stats" -d 'Count sessions: when they were, whose, how much was done, how they ended'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why unlock help" -f -a "history" -d 'List a user\'s sessions that have ended, and refused logins'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why unlock help" -f -a "convert" -d 'Make a Maildir of an mbox, or an mbox of a Maildir; unique ids stay'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why unlock help" -f -a "export" -d 'Write a maildrop into a file'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why unlock help" -f -a "import" -d 'Add messages of a file to a maildrop, or unique ids of another server'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why unlock help" -f -a "sessions" -d 'List who is logged in now, since when, from where'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why unlock help" -f -a "kick" -d 'End a session; it deletes nothing'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why unlock help" -f -a "why" -d 'Say what stops a user from logging in, and what to type'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why unlock help" -f -a "unlock" -d 'Lift locks of users, by wrong passwords or by mailauth lock'
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand help; and not __fish_seen_subcommand_from list show check stats history convert export import sessions kick why unlock help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 
 # Names of users, for the verbs that take them.
 function __fish_mailusradm_users
     sh -c "{ getent passwd | awk -F: '\$3 >= 1000 && \$3 < 65000 { print \$1 }'
         mailauth list --format tsv 2>/dev/null | cut -f 1; } | sort -u"
 end
-complete -c mailusradm -n "__fish_mailusradm_using_subcommand list show check history convert export import sessions kick why" -f -a "(__fish_mailusradm_users)"
+complete -c mailusradm -n "__fish_mailusradm_using_subcommand list show check history convert export import sessions kick why unlock" -f -a "(__fish_mailusradm_users)"

@@ -365,6 +365,40 @@ fn refusals_to_a_range_are_delayed() {
     });
 }
 
+/// mailauth(8): verify tells of a right secret that a login with it would be refused, and why.
+#[test]
+fn verify_says_what_would_refuse_a_right_secret() {
+    isolated(|| {
+        const SECRET: &str = "snark-hunting";
+        let site = Site::with(
+            World::setup().user("ended", &format!("{QUICK_HASH}:10000:0:99999:7::15000:")),
+            "security = \"enhanced\"\n[lockout]\nmax_delay = 0\n",
+        );
+        let verify = |line: &str| site.run_with(&format!("verify {line} --stdin"), SECRET);
+        for user in ["ann", "bob", "ended"] {
+            site.run_with(&format!("add {user} --type POP --stdin"), SECRET).well();
+        }
+        verify("ended")
+            .refused(1, "right (POP), but a login would be refused: the account of ended has expired");
+        site.run("limit ann --networks 192.0.2.0/24").well();
+        let remarked = verify("ann");
+        assert_eq!((remarked.status, remarked.out.as_str()), (0, "right: POP\n"), "{remarked:?}");
+        assert!(remarked.err.contains("ann may log in from 192.0.2.0/24 alone"), "{remarked:?}");
+        verify("ann --from 198.51.100.1")
+            .refused(1, "a login would be refused: ann may log in from 192.0.2.0/24");
+        assert_eq!(verify("ann --from 192.0.2.9").well(), "right: POP\n");
+        for _ in 0..5 {
+            site.pass("bob", "wrong");
+        }
+        verify("bob --from 127.0.0.1").refused(1, "wrong passwords have locked out bob from 127.0.0.0/24");
+        assert!(verify("bob").err.contains("wrong passwords have locked out bob from 127.0.0.0/24"));
+        assert_eq!(verify("bob --from 192.0.2.9").well(), "right: POP\n");
+        site.run("lock --retire bob").well();
+        verify("bob").refused(1, "right (POP), but bob is retired");
+        site.run_with("verify bob --stdin", "another-one").refused(1, "this is no secret of bob");
+    });
+}
+
 /// RFC 2449, sections 6.5 and 8.1.1.
 #[test]
 fn login_delay_is_announced_and_enforced() {

@@ -3,6 +3,7 @@
 //! ordinary user is told what works for an ordinary user.
 
 mod account;
+pub(crate) mod barriers;
 mod drop;
 pub(crate) mod login;
 mod places;
@@ -121,6 +122,8 @@ pub(crate) fn check(config: &Config, probes: &Probes<'_>) -> Vec<Finding> {
     findings.push(plaintext(config, probes));
     findings.push(service::finding(config, probes, service::From::Elsewhere).no_worse_than_warning());
     findings.extend(secrets::findings(config, probes));
+    findings.extend(secrets::counters(config, probes));
+    findings.extend(places::history(config, probes));
     findings.extend(sources::findings(config, probes));
     findings
 }

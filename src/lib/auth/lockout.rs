@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::secrets::{self, LoginAttempt, Logins, Places, State, Store, delegate};
 use crate::sys::account;
 use crate::sys::clock::{self, Zone};
+use crate::sys::privileges::Ids;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -62,11 +63,13 @@ fn objection(config: &Config, from: Option<IpAddr>, account: &Account) -> Result
     {
         return Ok(Some(reason));
     }
-    let time = || {
-        let (weekday, minute) = Zone::local().week_minute(clock::wall_seconds());
-        WallTime { weekday, minute }
-    };
-    Ok(policy::limited(&account.limits, time, from))
+    Ok(policy::limited(&account.limits, wall_time, from))
+}
+
+/// The time that allowed hours are of.
+pub(super) fn wall_time() -> WallTime {
+    let (weekday, minute) = Zone::local().week_minute(clock::wall_seconds());
+    WallTime { weekday, minute }
 }
 
 fn count(
@@ -96,7 +99,7 @@ fn count(
 }
 
 /// Client and range as they are kept.
-fn whence(config: &Config, from: Option<IpAddr>) -> (String, String) {
+pub(super) fn whence(config: &Config, from: Option<IpAddr>) -> (String, String) {
     let Some(ip) = from.map(|ip| ip.to_canonical()) else { return ("local".to_owned(), "local".to_owned()) };
     let network = Network::of(ip, config.lockout.prefix_v4, config.lockout.prefix_v6);
     (ip.to_string(), network.to_string())
@@ -112,6 +115,16 @@ fn usable(config: &Config) -> Result<Places> {
         return Err(Error::new(Kind::Permanent, what).tell(unix::TOLD).with_fix("mailauth init makes it"));
     }
     Ok(places)
+}
+
+/// Whether attempts can be counted, looked at as `owner`; without counters nobody gets in. The file is not made, and nothing is
+/// written to it.
+///
+/// # Errors
+/// Why they cannot.
+pub(crate) fn can_count(config: &Config, owner: Option<&Ids>) -> Result<()> {
+    let places = usable(config)?;
+    delegate::run(owner, || State::try_to_write(&places))
 }
 
 /// What is known of a user's logins; `None` where nothing is.

@@ -141,8 +141,15 @@ fn said(config: &Config, user: Option<&str>, proof: Proof<'_>) -> Result<Said> {
 
 /// Limits that cannot be read let nobody in.
 fn read(names: &[String], limits: &LimitsText) -> Result<Limits> {
+    limits_of(names.first().map_or("", String::as_str), limits)
+}
+
+/// The limits of this user, as the database has them.
+///
+/// # Errors
+/// They are damaged.
+pub(crate) fn limits_of(name: &str, limits: &LimitsText) -> Result<Limits> {
     limits.parse().map_err(|why| {
-        let name = names.first().map_or("", String::as_str);
         trouble(
             false,
             format!("the limits of {name} are damaged: {why}: mailauth limit {name} sets them anew"),

@@ -1,6 +1,7 @@
 //! Who may log in: sources of credentials and the verdict on them.
 
 mod announce;
+mod barriers;
 mod checkpassword;
 mod child;
 mod crypt;
@@ -19,10 +20,11 @@ mod unix;
 mod tests;
 
 pub(crate) use announce::{Announced, announced, challenge, seed};
+pub(crate) use barriers::{Barrier, Visit, barrier, barriers_elsewhere, ended};
 pub(crate) use checkpassword::{ARGUMENT as REPLY, reply as checkpassword_reply, trusted as trusted_program};
-pub(crate) use lockout::{forgive, logins, settle};
+pub(crate) use lockout::{can_count, forgive, logins, settle};
 use mailauth::Said;
-pub(crate) use mailauth::{apop_digest, enter as enter_as_owner, rules, virtual_owner};
+pub(crate) use mailauth::{apop_digest, enter as enter_as_owner, limits_of, rules, virtual_owner};
 pub(crate) use standing::{By, Means, Standing, standing};
 pub(crate) use unix::{LoginPassword, login_password};
 

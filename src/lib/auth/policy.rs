@@ -127,6 +127,23 @@ pub(crate) fn locks(rules: &Lockout, logins: &Logins, now: i64) -> Locks {
     }
 }
 
+/// The lock that refuses a user who comes from this range: the range and until when. No range stands for all without a login
+/// of the user's lately, and `network` for a place that is not known is none that the user has logged in from.
+pub(super) fn lock_on(
+    rules: &Lockout,
+    logins: &Logins,
+    network: Option<&str>,
+    now: i64,
+) -> Option<(Option<String>, i64)> {
+    let locks = locks(rules, logins, now);
+    let here = |name: &str| network == Some(name);
+    if let Some((range, until)) = locks.ranges.into_iter().find(|(range, _)| here(range)) {
+        return Some((Some(range), until));
+    }
+    let good = logins.ranges.iter().find(|range| here(&range.network)).and_then(|range| range.good);
+    locks.user.filter(|_| !is_known(rules, good.map(|good| good.min(now)), now)).map(|until| (None, until))
+}
+
 /// Why a user with right credentials is refused now and here, if so. A client that does not come over the network comes from
 /// 127.0.0.1.
 pub(super) fn limited(

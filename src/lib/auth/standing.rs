@@ -7,7 +7,7 @@ use super::{Account, Reason, Verdict, unix};
 use crate::config::{Config, Source};
 use crate::error::{Error, Kind, Result};
 use crate::protocol::name::UserName;
-use crate::secrets::{self, Places, Store, User, delegate};
+use crate::secrets::{self, LimitsText, Places, Store, User, delegate};
 use crate::sys::account;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,8 @@ pub(crate) enum By {
 struct Entry {
     name: String,
     locked: bool,
+    retired: bool,
+    limits: LimitsText,
     has_secret: bool,
     /// Whether the secret opens, and if not why.
     closed: Option<String>,
@@ -76,10 +78,15 @@ pub(crate) fn standing(config: &Config, name: &str, means: Option<Means>) -> Res
     };
     let has_secret = entry.as_ref().is_some_and(|entry| entry.has_secret);
     let means = means.unwrap_or(if has_secret { Means::Secret } else { Means::Password });
+    let limits = entry.as_ref().map(|entry| (entry.name.clone(), entry.limits.clone()));
+    let limited = |standing: Standing| match &limits {
+        Some((name, limits)) => standing.limited(name, limits),
+        None => Ok(standing),
+    };
     if let Some(entry) = entry
         && let Some(standing) = by_entry(config, entry, means)?
     {
-        return Ok(standing);
+        return limited(standing);
     }
     if means == Means::Secret {
         let known = account::user(name).is_ok_and(|found| found.is_some());
@@ -89,7 +96,17 @@ pub(crate) fn standing(config: &Config, name: &str, means: Option<Means>) -> Res
         };
         return Ok(Standing::Refused(reason, By::Database));
     }
-    by_others(config, name, means)
+    limited(by_others(config, name, means)?)
+}
+
+impl Standing {
+    /// The same with the limits of the entry, as far as a login reads them.
+    fn limited(mut self, name: &str, limits: &LimitsText) -> Result<Self> {
+        if let Self::Checked(account, _) | Self::Foreign(Some(account), _) = &mut self {
+            account.limits = mailauth::limits_of(name, limits)?;
+        }
+        Ok(self)
+    }
 }
 
 /// The entry as a login finds it, looked at by a child that has become the owner of the database.
@@ -120,6 +137,8 @@ fn seen(store: &Store, places: &Places, name: &str, user: User) -> Result<Entry>
     Ok(Entry {
         name: name.to_owned(),
         locked: user.locked,
+        retired: user.retired,
+        limits: user.limits,
         has_secret: user.apop.is_some(),
         closed,
         passwords: user.passwords.len(),
@@ -142,6 +161,7 @@ fn by_entry(config: &Config, entry: Entry, means: Means) -> Result<Option<Standi
     let refused = |reason| Ok(Some(Standing::Refused(reason, By::Database)));
     let by = match means {
         Means::Secret if !entry.has_secret => return refused(Reason::NoSecret),
+        _ if entry.retired => return refused(Reason::Retired),
         _ if entry.locked => return refused(Reason::Locked),
         Means::Secret => match entry.closed {
             Some(what) => return Err(Error::new(Kind::Permanent, what)),
@@ -179,7 +199,7 @@ fn by_others(config: &Config, name: &str, means: Means) -> Result<Standing> {
                 Ok((account, ..)) if means == Means::Certificate => {
                     return Ok(Standing::Checked(account, "the client's certificate".to_owned()));
                 }
-                Ok((account, hash, _)) => {
+                Ok((account, hash, shadow)) => {
                     return Ok(match crypt::verify(hash.expose(), b"") {
                         Err(Failure::Locked) => Standing::Refused(Reason::Locked, By::System),
                         Err(Failure::System(cause)) => {
@@ -189,7 +209,10 @@ fn by_others(config: &Config, name: &str, means: Means) -> Result<Standing> {
                             let scheme = scheme_fault(hash.expose()).unwrap_or_default();
                             Standing::Refused(Reason::UnsupportedScheme(scheme), By::System)
                         }
-                        Ok(_) => Standing::Checked(account, "the password of the system".to_owned()),
+                        Ok(_) => match unix::too_old(shadow.as_ref(), &config.auth) {
+                            Some(reason) => Standing::Refused(reason, By::System),
+                            None => Standing::Checked(account, "the password of the system".to_owned()),
+                        },
                     });
                 }
             },

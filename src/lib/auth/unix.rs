@@ -78,14 +78,11 @@ fn verdict(name: &str, password: &Secret, auth: &Auth) -> Result<Finding, Error>
         Ok(found) => found,
         Err(reason) => return free(reason),
     };
-    let too_old = shadow.filter(|shadow| auth.is_enhanced() && policy::password_expired(shadow, today()));
     match crypt::verify(hash.expose(), password.expose()) {
-        Ok(true) if let Some(shadow) = too_old => {
-            // The account's own end is the better reason.
-            let reason = policy::expired(&shadow, today()).unwrap_or(Reason::PasswordExpired);
-            Ok(Finding { verdict: Verdict::Refused(reason), paid: true })
+        Ok(true) => {
+            let verdict = too_old(shadow.as_ref(), auth).map_or(Verdict::Accepted(account), Verdict::Refused);
+            Ok(Finding { verdict, paid: true })
         }
-        Ok(true) => Ok(Finding { verdict: Verdict::Accepted(account), paid: true }),
         Ok(false) => Ok(Finding { verdict: Verdict::Refused(Reason::WrongPassword), paid: true }),
         Err(Failure::Locked) => free(Reason::Locked),
         Err(Failure::Unsupported(scheme)) => free(Reason::UnsupportedScheme(scheme)),
@@ -96,6 +93,13 @@ fn verdict(name: &str, password: &Secret, auth: &Auth) -> Result<Finding, Error>
             Err(Error::io("cannot compute a password hash", error).of_kind(Kind::Temporary).tell(TOLD))
         }
     }
+}
+
+/// Why the system's password is refused though it is right, under enhanced security.
+pub(super) fn too_old(shadow: Option<&Shadow>, auth: &Auth) -> Option<Reason> {
+    let shadow = shadow.filter(|shadow| auth.is_enhanced() && policy::password_expired(shadow, today()))?;
+    // The account's own end is the better reason.
+    Some(policy::expired(shadow, today()).unwrap_or(Reason::PasswordExpired))
 }
 
 /// What a login password is known by, to tell whether a new secret is the same.

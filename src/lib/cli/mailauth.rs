@@ -3,6 +3,7 @@
 use crate::config::{Hours, Networks, defaults};
 use crate::ui::Format;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Administer the secrets database of pop3d
@@ -317,6 +318,10 @@ pub(crate) struct Verify {
     /// Read the secret from standard input, one line
     #[arg(long, conflicts_with_all = ["challenge", "digest"])]
     pub(crate) stdin: bool,
+
+    /// Where a client would log in from, such as 192.0.2.1
+    #[arg(long, value_name = "ADDRESS", value_hint = ValueHint::Hostname)]
+    pub(crate) from: Option<IpAddr>,
 
     /// The challenge of an APOP login, with its angle brackets
     #[arg(long, value_name = "CHALLENGE", requires = "digest", conflicts_with = "kind")]

@@ -4,7 +4,7 @@ mod sessions;
 mod why;
 
 pub(crate) use sessions::{Kick, Sessions};
-pub(crate) use why::{Mechanism, Why};
+pub(crate) use why::{Mechanism, Unlock, Why};
 
 use crate::ui::{Format, human};
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
@@ -56,6 +56,9 @@ pub(crate) enum Verb {
 
     /// Say what stops a user from logging in, and what to type
     Why(Why),
+
+    /// Lift locks of users, by wrong passwords or by mailauth lock
+    Unlock(Unlock),
 }
 
 /// How a list is written; flattened into the verbs that list something.
@@ -358,6 +361,7 @@ mod tests {
             "history",
             "kick",
             "why",
+            "unlock",
             "why ann --from nowhere",
             "kick ann --wait 0",
             "sessions --watch=0",

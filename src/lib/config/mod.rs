@@ -373,9 +373,10 @@ pub(crate) struct Log {
 
 impl Config {
     /// Whether clients may prove by a certificate who they are. Where they may not, no process believes the login process that one
-    /// did.
+    /// did. A program or module of others is asked with a password, and cannot be asked about a name alone.
     pub(crate) fn takes_certificates(&self) -> bool {
-        !self.tls.client_ca.as_os_str().is_empty()
+        let knows = |source: &Source| matches!(source, Source::Unix | Source::Mailauth);
+        !self.tls.client_ca.as_os_str().is_empty() && self.auth.sources.iter().any(knows)
     }
 }
 

@@ -89,17 +89,26 @@ pub(crate) fn session_ids(account: &Account) -> Ids {
 /// `[IN-USE]`: another session has it. `[LOGIN-DELAY]`. Or the lock file cannot be made.
 pub(crate) fn take_for_login(config: &Config, account: &Account, id: SessionId, peer: &Peer) -> Result<File> {
     let (now, delay) = (clock::wall().as_secs(), account.login_delay(config).as_secs());
-    take(config, account, id, peer, |last| {
-        // A clock that was set back delays nobody.
-        let passed = last.and_then(|last| now.checked_sub(last));
-        match passed.and_then(|passed| delay.checked_sub(passed)) {
-            None | Some(0) => Ok(Some(now)),
-            Some(left) => {
-                let what = format!("{} logged in a moment ago and may again in {left} s", account.name);
-                Err(Error::new(Kind::LoginDelay, what))
-            }
+    take(config, account, id, peer, |last| match wait_after(last, now, delay) {
+        None => Ok(Some(now)),
+        Some(left) => {
+            let what = format!("{} logged in a moment ago and may again in {left} s", account.name);
+            Err(Error::new(Kind::LoginDelay, what))
         }
     })
+}
+
+/// How long the user has to wait after the last login, in seconds; a clock that was set back delays nobody.
+fn wait_after(last: Option<u64>, now: u64, delay: u64) -> Option<u64> {
+    let passed = now.checked_sub(last?)?;
+    delay.checked_sub(passed).filter(|left| *left > 0)
+}
+
+/// How long a login has to wait for the last one, in seconds; none where it need not, or we may not know.
+pub(crate) fn login_wait(config: &Config, account: &Account) -> Option<u64> {
+    let (directory, key) = lock_of(config, account);
+    let file = Directory::open(&directory).ok()?.open_to_read(&key).ok()?;
+    wait_after(last_login(&file), clock::wall().as_secs(), account.login_delay(config).as_secs())
 }
 
 /// Takes the maildrop for a program of the administrator's.

@@ -14,8 +14,9 @@ use super::store::{fault, file_name, number, wait_a_little};
 use super::{Places, SecretType, exists, failed, guard, refused};
 use crate::error::{Error, Result};
 use crate::sys::directory::Directory;
+use crate::sys::file;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -125,6 +126,20 @@ impl State {
             params![used.user, used.kind.as_str(), used.label, now],
         );
         written.map(drop).map_err(|cause| fault(&state.path, &cause))
+    }
+
+    /// Whether it can be written, or made where it is not there. Nothing is written.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub(crate) fn try_to_write(places: &Places) -> Result<()> {
+        let path = places.state();
+        let (real, _) = guard::directory(super::parent(&path)?)?;
+        // The journal is made beside it.
+        file::may_write(&real).map_err(|cause| failed("write to", &real, cause))?;
+        let Some(mut state) = Self::open(places)? else { return Ok(()) };
+        let tried = state.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        tried.and_then(Transaction::rollback).map_err(|cause| fault(&path, &cause))
     }
 
     /// When an entry was used last, in seconds since 1970: not before it was made.
@@ -248,7 +263,8 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<Option<String>> {
             number::<u32>(connection, "user_version")?,
         ))
     };
-    let mut found = look(connection)?;
+    // In one transaction: between two reads another process may have made the tables.
+    let mut found = look(&*connection.transaction()?)?;
     let is_old = |found| found == (0, 0) || found == (APPLICATION, 1);
     if is_old(found) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

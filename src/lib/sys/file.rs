@@ -183,6 +183,14 @@ pub(crate) fn touch(file: &File) -> io::Result<()> {
     Ok(futimens(file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW)?)
 }
 
+/// Whether this process may write there, as far as can be told without writing.
+///
+/// # Errors
+/// It may not.
+pub(crate) fn may_write(path: &std::path::Path) -> io::Result<()> {
+    Ok(nix::unistd::access(path, nix::unistd::AccessFlags::W_OK)?)
+}
+
 /// Whether the file system of this path has a block and a file left for ordinary users.
 ///
 /// # Errors

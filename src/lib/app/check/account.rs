@@ -1,7 +1,7 @@
 //! The account behind a name: which source decides, and what it says before the proof.
 
-use super::Finding;
 use super::login::Login;
+use super::{Finding, barriers};
 use crate::auth::{self, Account, By, Means, Reason, Standing};
 use crate::config::{Config, Source};
 use crate::sys;
@@ -21,11 +21,16 @@ pub(super) fn findings(login: &Login<'_>) -> (Vec<Finding>, Option<Account>, Opt
             let secret = by.contains("APOP");
             let means = means.unwrap_or(if secret { Means::Secret } else { Means::Password });
             let what = format!("account {} (uid {}), checked by {by}", account.name, account.uid);
-            (vec![Finding::ok(what)], Some(account), Some(means))
+            let mut findings = vec![Finding::ok(what)];
+            findings.extend(barriers::findings(login, &account, means));
+            (findings, Some(account), Some(means))
         }
         Ok(Standing::Foreign(account, who)) => {
             let what = format!("account {user}: the {who} decides, and is not asked without a password");
-            (vec![Finding::ok(what)], account, Some(Means::Password))
+            let mut findings = vec![Finding::ok(what)];
+            let known = account.as_ref().map(|account| barriers::findings(login, account, Means::Password));
+            findings.extend(known.unwrap_or_default());
+            (findings, account, Some(Means::Password))
         }
         Ok(Standing::Refused(reason, by)) => stop(refusal(login, &reason, by)),
         Ok(Standing::NoName) => {
@@ -85,6 +90,14 @@ fn refusal(login: &Login<'_>, reason: &Reason, by: By) -> Finding {
             problem(format!("{user} is locked in the secrets database"), format!("mailauth unlock {user}"))
         }
         Reason::Locked => locked(user),
+        Reason::Retired => problem(
+            format!("{user} is retired"),
+            format!("mailauth unlock --retired {user} brings the user back"),
+        ),
+        Reason::AccountExpired | Reason::Inactive | Reason::PasswordExpired => {
+            let (what, fix) = barriers::ended(user, reason, probes.file());
+            problem(what, fix)
+        }
         Reason::UnsupportedScheme(scheme) => problem(
             format!("the password of {user} has the scheme {scheme}, which cannot be checked here"),
             match by {

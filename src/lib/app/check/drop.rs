@@ -1,7 +1,7 @@
 //! One user's maildrop: in use, room, path, content, locks of others. The path is gone, and the file opened, with the user's rights,
 //! as a login does it; what is in it is read by an errand, a child that has become the user behind a session's fence.
 
-use super::{Finding, quoted};
+use super::{Finding, Probes, quoted};
 use crate::auth::Account;
 use crate::config::{Config, Format, Lock};
 use crate::maildrop;
@@ -35,6 +35,19 @@ pub(super) fn in_use(config: &Config, account: &Account) -> Vec<Finding> {
             vec![Finding::warning(format!("session: {error}"), format!("sudo mailusradm why {user}"))]
         }
     }
+}
+
+/// Whether the last login was too short a time ago.
+pub(super) fn delayed(config: &Config, account: &Account, probes: &Probes<'_>) -> Option<Finding> {
+    let (user, left) = (&account.name, places::login_wait(config, account)?);
+    Some(Finding::problem(
+        format!("login delay: {user} logged in a moment ago and may again in {left} s"),
+        format!(
+            "wait, or let the client look less often; mailauth limit {user} --login-delay 0 or a lower login_delay under \
+             [limits] in {} shortens it",
+            probes.file().display()
+        ),
+    ))
 }
 
 /// Whether there is room for what a login writes.

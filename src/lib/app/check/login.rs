@@ -45,6 +45,11 @@ pub(crate) fn fault(steps: &[Step]) -> Option<&Step> {
     steps.iter().find(|step| step.finding.severity == Severity::Problem)
 }
 
+/// What of the account stops the login: before the proof, and behind it what is of the user alone.
+pub(crate) fn account_problem(login: &Login<'_>) -> Option<Finding> {
+    account::findings(login).0.into_iter().find(|finding| finding.severity == Severity::Problem)
+}
+
 struct Way {
     steps: Vec<Step>,
 }
@@ -73,6 +78,7 @@ impl Login<'_> {
         way.pass("tls", tls::for_one(config, probes, !self.may_do_without_tls()))?;
         way.pass("service", [service::finding(config, probes, self.from)])?;
         way.pass("account", secrets::for_one(config, probes))?;
+        way.pass("account", secrets::counters(config, probes))?;
         way.pass("account", sources::findings(config, probes))?;
         let (findings, account, means) = account::findings(self);
         way.pass("account", findings)?;
@@ -86,6 +92,7 @@ impl Login<'_> {
     /// What comes behind the proof.
     fn enter(&self, way: &mut Way, account: &Account) -> Option<()> {
         way.pass("session", drop::in_use(self.config, account))?;
+        way.pass("session", drop::delayed(self.config, account, self.probes))?;
         way.pass("disk", drop::room(self.config, account))?;
         way.pass("maildrop", drop::findings(self.config, account))
     }

@@ -153,6 +153,36 @@ fn choose(key: &str, probes: &Probes<'_>) -> String {
     }
 }
 
+/// Whether the history that is on can be written: the log and the database in the state directory.
+pub(super) fn history(config: &Config, probes: &Probes<'_>) -> Option<Finding> {
+    let state = &config.state_dir;
+    // A missing directory is made, or is spoken of already.
+    if !config.log.history || !state.is_dir() {
+        return None;
+    }
+    if !probes.root && fs::metadata(state).is_ok_and(|found| found.uid() != sys::privileges::own().uid) {
+        return None;
+    }
+    let what = |place: &Path, why: &str| {
+        format!("history = true, and {} {why}: sessions leave nothing in the history", quoted(place))
+    };
+    let off = || format!("or set history = false under [log] in {}", probes.file().display());
+    if let Err(cause) = sys::file::may_write(state) {
+        let why = Error::io("cannot be written", cause).to_string();
+        let fix = format!("make {} writable, {}", quoted(state), off());
+        return Some(Finding::warning(what(state, &why), fix));
+    }
+    let own = sys::privileges::own().uid;
+    let bad = ["history.log", "history.db"].map(|name| state.join(name)).into_iter().find(|path| {
+        let others = |found: &Metadata| !found.is_file() || found.uid() != own || found.mode() & 0o022 != 0;
+        fs::symlink_metadata(path).is_ok_and(|found| others(&found))
+    });
+    bad.map(|path| {
+        let fix = format!("chown {own} {0} && chmod 0600 {0}, or set it aside, {1}", quoted(&path), off());
+        Finding::warning(what(&path, "is not a file that its owner alone can change"), fix)
+    })
+}
+
 /// The kernel's locks, tried where sessions are locked.
 fn locks(run: &Path, made: bool, probes: &Probes<'_>) -> Finding {
     let shown = run.display();

@@ -25,8 +25,7 @@ fn database(places: &Places, config: &Config, probes: &Probes<'_>) -> Vec<Findin
     if probes.root && !(probes.account)(secrets::OWNER) {
         return vec![without_owner()];
     }
-    let directory = places.database.parent().and_then(|directory| fs::metadata(directory).ok());
-    if !probes.root && directory.is_some_and(|found| found.uid() != privileges::own().uid) {
+    if !probes.root && !is_own(config) {
         return vec![Finding::warning(format!("secrets database {shown}: not judged"), "sudo pop3d --check")];
     }
     let rules = auth::rules(config);
@@ -51,6 +50,34 @@ fn database(places: &Places, config: &Config, probes: &Probes<'_>) -> Vec<Findin
         findings.push(Finding::ok(format!("secrets database {shown}")));
     }
     findings
+}
+
+/// Whether attempts can be counted, where they have to be: without that nobody gets in.
+pub(super) fn counters(config: &Config, probes: &Probes<'_>) -> Option<Finding> {
+    if !config.auth.is_enhanced() {
+        return None;
+    }
+    let shown = quoted(&Places::of(config).state());
+    let counted = (probes.owner)().and_then(|owner| auth::can_count(config, owner.as_ref()));
+    Some(match counted {
+        Ok(()) => Finding::ok(format!("attempts are counted in {shown}")),
+        Err(_) if !probes.root && !is_own(config) => {
+            Finding::warning(format!("counters {shown}: not judged"), "sudo pop3d --check")
+        }
+        Err(mut error) => {
+            let fix = error.take_fix().unwrap_or_else(|| FIX.to_owned());
+            let what =
+                format!("security = \"enhanced\", and attempts cannot be counted: {error}: nobody gets in");
+            Finding::problem(what, fix)
+        }
+    })
+}
+
+/// Whether the database would be in a directory of our own.
+fn is_own(config: &Config) -> bool {
+    let places = Places::of(config);
+    let directory = places.database.parent().and_then(|directory| fs::metadata(directory).ok());
+    directory.is_some_and(|found| found.uid() == privileges::own().uid)
 }
 
 fn without_owner() -> Finding {

@@ -17,7 +17,23 @@ pub(super) fn findings(config: &Config, probes: &Probes<'_>) -> Vec<Finding> {
     if config.auth.sources.contains(&Source::Pam) {
         findings.push(service(config, probes, Path::new(SERVICES)));
     }
+    findings.extend(certificates(config, probes));
     findings
+}
+
+/// A certificate proves a name, and not what a password would: only some sources say whether the name may log in.
+fn certificates(config: &Config, probes: &Probes<'_>) -> Option<Finding> {
+    let knows = |source: &Source| matches!(source, Source::Unix | Source::Mailauth);
+    if config.tls.client_ca.as_os_str().is_empty() || config.auth.sources.iter().any(knows) {
+        return None;
+    }
+    let file = probes.file().display();
+    Some(Finding::warning(
+        "client_ca is set, but no source can tell whether the user of a certificate may log in: AUTH EXTERNAL is not offered",
+        format!(
+            "add \"mailauth\" or \"unix\" to sources under [auth], or take client_ca out of [tls], in {file}"
+        ),
+    ))
 }
 
 fn program(config: &Config, probes: &Probes<'_>) -> Finding {

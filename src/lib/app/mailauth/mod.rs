@@ -88,6 +88,12 @@ fn run(options: Options) -> Outcome {
             become_owner(&places)?;
             lock::lock(&options, &places)
         }
+        Verb::Verify(options) => {
+            // While we may still ask as root; others cannot see shadow.
+            let ended = if privileges::is_root() { auth::ended(&config, &options.user)? } else { None };
+            become_owner(&places)?;
+            verify::run(&options, &config, &places, ended)
+        }
         Verb::Check => {
             // While we may still ask as root.
             let rules = auth::rules(&config);
@@ -112,7 +118,6 @@ fn as_owner(verb: Verb, config: &Config, places: &Places) -> Outcome {
         Verb::Show(options) => show::run(&options, config, places),
         Verb::Limit(options) => limit::run(&options, places),
         Verb::Unlock(options) => lock::unlock(&options, config, places),
-        Verb::Verify(options) => verify::run(&options, places),
         // The others have been done.
         _ => Ok(()),
     }

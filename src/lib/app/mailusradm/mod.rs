@@ -10,6 +10,7 @@ mod show;
 mod stats;
 mod strays;
 mod transfer;
+mod unlock;
 mod why;
 
 use super::outcome::{self, Failure, NO, NO_PERMISSION, NO_USER, Outcome, USAGE, hints_name};
@@ -52,6 +53,7 @@ fn run(options: Options) -> Outcome {
         Verb::Export(options) => transfer::export(&options, &config),
         Verb::Import(options) => transfer::import(&options, &config),
         Verb::Sessions(options) => sessions::run(&options, &live::as_served(config)),
+        Verb::Unlock(options) => unlock::run(&options, &config),
         Verb::Kick(options) => kick::run(&options, &live::as_served(config)),
         // It has been done.
         Verb::Why(_) => Ok(()),

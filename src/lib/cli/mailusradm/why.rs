@@ -1,5 +1,6 @@
-//! `mailusradm why`: what stops a user from logging in.
+//! `mailusradm why`, `unlock`: what stops a user from logging in, and locks out of the way.
 
+use super::Listing;
 use crate::ui::Format;
 use clap::{Args, ValueEnum, ValueHint};
 use std::net::IpAddr;
@@ -30,6 +31,18 @@ pub(crate) struct Why {
     /// Write that list with these columns, in this order, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) columns: Vec<String>,
+}
+
+/// `mailusradm unlock`
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Unlock {
+    /// The users
+    #[arg(value_name = "USER", required = true, value_hint = ValueHint::Username)]
+    pub(crate) users: Vec<String>,
+
+    /// How to write what was found
+    #[command(flatten)]
+    pub(crate) listing: Listing,
 }
 
 /// How a client logs in.

@@ -49,8 +49,7 @@ impl Material {
             return Ok(None);
         }
         let pairs = tls.pairs().iter().map(read_pair).collect::<Result<Vec<_>>>()?;
-        let asks = !tls.client_ca.as_os_str().is_empty();
-        let client_ca = asks.then(|| named(&tls.client_ca)).transpose()?;
+        let client_ca = config.takes_certificates().then(|| named(&tls.client_ca)).transpose()?;
         let mut seed = Zeroizing::new([0; 32]);
         random::fill(seed.as_mut_slice()).map_err(|cause| Error::io("cannot get random octets", cause))?;
         Ok(Some(Self { pairs, client_ca, seed }))
