@@ -158,7 +158,10 @@ fn a_client_behind_a_proxy_is_never_local() {
         // LOCAL is the proxy's own connection, and the proxy is on this machine.
         let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
         proxy(local).ok("USER ann");
-        proxy(b"PROXY UNKNOWN\r\n").ok("USER ann");
+        // A client that the proxy does not name is a client.
+        for header in [&b"PROXY UNKNOWN\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0"] {
+            assert!(proxy(header).command("USER ann").starts_with("-ERR"), "{}", header.escape_ascii());
+        }
     });
 }
 

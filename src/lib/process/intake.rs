@@ -212,6 +212,12 @@ impl<A> Intake<A> {
         self.running += 1;
         Some(attempt)
     }
+
+    /// A verification could not be begun: its slot is free. Those who wait would fare no better, and nobody may be left to call them
+    /// later, so all leave.
+    pub(crate) fn give_up(&mut self) -> Vec<A> {
+        std::iter::from_fn(|| self.done()).collect()
+    }
 }
 
 /// The value under a key in a short round, made at its end when it is missing.
@@ -281,6 +287,21 @@ mod tests {
         assert!((10..20).all(|number| come(number, &peer("127.0.0.1:1"), 0)));
         let told = Peer { proxied: true, ..peer("127.0.0.1:1") };
         assert!(!(20..30).all(|number| come(number, &told, 0)), "what a proxy tells is never this machine");
+    }
+
+    /// However many wait when a process cannot be made, no slot is lost for those who come later.
+    #[test]
+    fn who_cannot_be_verified_keeps_no_slot() {
+        let (mut intake, one) = (Intake::new(Limits { verifications: 2, ..LIMITS }), peer("192.0.2.1:1"));
+        assert_eq!(intake.ask(&one, 1, 1), Turn::Now(1));
+        assert_eq!(intake.ask(&one, 2, 2), Turn::Now(2));
+        (3..6).for_each(|attempt| assert_eq!(intake.ask(&one, 7, attempt), Turn::Later));
+        assert_eq!(intake.give_up(), [3, 4, 5], "the second was not begun");
+        assert_eq!((intake.running, intake.waiting), (1, 0), "the first is at work");
+        assert_eq!(intake.done(), None);
+        assert_eq!(intake.running, 0);
+        assert_eq!(intake.ask(&one, 9, 6), Turn::Now(6));
+        assert_eq!(intake.ask(&one, 9, 7), Turn::Now(7));
     }
 
     #[test]

@@ -415,10 +415,7 @@ impl Monitor {
         });
         if started.is_err() {
             busy(&attempt);
-            if let Some(waiting) = self.intake.done() {
-                busy(&waiting.attempt);
-                self.intake.done();
-            }
+            self.intake.give_up().iter().for_each(|waiting| busy(&waiting.attempt));
         }
         started
     }

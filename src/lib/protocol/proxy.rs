@@ -22,11 +22,11 @@ const WORD: &[u8] = b"PROXY ";
 /// For whom a proxy comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// For itself, or it does not say (LOCAL, UNKNOWN): the connection's own address counts.
+    /// For itself (LOCAL): the connection's own address counts.
     Own,
     /// For a client with this address.
     Client(SocketAddr),
-    /// For a client of a UNIX socket, which has no address.
+    /// For a client that it does not name (UNKNOWN, UNSPEC), or one of a UNIX socket, which has no address.
     Nameless,
 }
 
@@ -73,7 +73,7 @@ fn read_line(octets: &[u8]) -> Result<Progress, Malformed> {
     let mut words = line.split(' ');
     let source = match words.next() {
         // Whatever stands behind it is to be ignored.
-        Some("UNKNOWN") => return Ok(Progress::Complete(Source::Own, end + 2)),
+        Some("UNKNOWN") => return Ok(Progress::Complete(Source::Nameless, end + 2)),
         Some("TCP4") => addresses::<Ipv4Addr>(&mut words)?,
         Some("TCP6") => addresses::<Ipv6Addr>(&mut words)?,
         _ => return Err(Malformed),
@@ -120,7 +120,7 @@ fn read_binary(octets: &[u8]) -> Result<Progress, Malformed> {
         return Ok(Progress::Complete(Source::Own, whole));
     }
     let (source, tlvs) = match family {
-        0x00 => (Source::Own, block),
+        0x00 => (Source::Nameless, block),
         0x11 => client::<4, 12>(block)?,
         0x21 => client::<16, 36>(block)?,
         0x31 => (Source::Nameless, block.get(216..).ok_or(Malformed)?),

@@ -32,10 +32,10 @@ fn version_1_is_a_line() {
     assert_eq!(read(longest), Err(Malformed), "an address is written in full or as RFC 4291 has it");
     let six = b"PROXY TCP6 2001:db8::1 ::1 4711 110\r\n";
     assert_eq!(complete(six), at("[2001:db8::1]:4711"));
-    assert_eq!(complete(b"PROXY UNKNOWN\r\n"), Source::Own);
+    assert_eq!(complete(b"PROXY UNKNOWN\r\n"), Source::Nameless);
     let unknown = b"PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n";
     assert_eq!(unknown.len(), LONGEST_LINE, "the worst case of the document");
-    assert_eq!(complete(unknown), Source::Own);
+    assert_eq!(complete(unknown), Source::Nameless);
     let behind = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nUSER ann\r\n";
     assert_eq!(read(behind), Ok(Progress::Complete(at("192.0.2.1:1"), 36)), "what is behind it is left");
 }
@@ -78,7 +78,7 @@ fn version_2_is_binary() {
     assert_eq!(complete(&binary(0x21, 0x31, &[b'/'; 216])), Source::Nameless);
     assert_eq!(complete(&binary(0x20, 0x00, &[])), Source::Own, "LOCAL");
     assert_eq!(complete(&binary(0x20, 0x11, b"whatever")), Source::Own, "what LOCAL brings along is ignored");
-    assert_eq!(complete(&binary(0x21, 0x00, &[])), Source::Own, "UNSPEC");
+    assert_eq!(complete(&binary(0x21, 0x00, &[])), Source::Nameless, "UNSPEC");
 }
 
 #[test]
