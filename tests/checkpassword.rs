@@ -157,6 +157,7 @@ fn whom_the_program_may_let_in() {
              if name == 'nobodys': go(None)\n\
              if name == 'ann': go(None, USER='ANN')\n\
              if name == 'thief': go({VIRTUAL}, USER='ann')\n\
+             if name == 'shouts': go({VIRTUAL}, USER='SHOUTS')\n\
              if name == 'mail': go({VIRTUAL}, userdb_mail='mbox:/var/mail/elsewhere')\n\
              if name == 'lies': go({VIRTUAL}, userdb_uid='0', userdb_gid='0')\n"
         );
@@ -172,6 +173,10 @@ fn whom_the_program_may_let_in() {
             assert!(told(&world, name, "x").starts_with("+OK"), "{name}");
             world.log_line(&["login:", &format!("user={name}")]);
         }
+        // A process that is the user's already has no say in the name, not even in its letters' case.
+        mailbox(&world, "shouts", VIRTUAL);
+        assert!(told(&world, "shouts", "x").starts_with("+OK"));
+        world.log_line(&["login:", "user=shouts"]);
         mailbox(&world, "elsewhere", VIRTUAL);
         assert!(told(&world, "mail", "x").starts_with("+OK"));
         world.maildrop("ann", b"");

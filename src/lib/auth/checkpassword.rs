@@ -3,8 +3,9 @@
 //!
 //! A child of the verifier's runs it and watches it. On descriptor 3 the program reads name, password and a time stamp, each with a NUL
 //! behind it; when they are right it takes on the user's ids, sets `USER`, `HOME` and `SHELL`, and executes its argument. That is
-//! this server again, which tells the ids by a socket on descriptor 4 and ends: the kernel says whose they are, so that a user who can
-//! trace that process gains nothing. What the program says on standard error goes to the log. Whatever it leaves running is ended.
+//! this server again, which tells the ids by a socket on descriptor 4 and ends: the kernel says whose they are. From the moment it has
+//! the user's ids a user who can trace it may speak in its place: what it says of home and maildrop is the user's word, and of the
+//! name nothing. What the program says on standard error goes to the log. Whatever it leaves running is ended.
 
 mod reply;
 mod run;
@@ -94,8 +95,10 @@ fn admit(config: &Config, name: &str, sender: Sender, reply: Reply) -> Result<Ve
     if uid.is_some_and(|uid| uid == 0 || uid < config.auth.min_uid && !is_owner(uid)) {
         return Ok(Verdict::Refused(Reason::BelowMinUid));
     }
-    // The name is part of paths: nothing but the letters' case is the program's.
-    let name = reply.user.as_deref().filter(|other| other.eq_ignore_ascii_case(name)).unwrap_or(name);
+    // The name is part of paths: nothing but the letters' case is the program's, while it is not yet the user's process.
+    let is_programs = sender.uid == 0 || !privileges::is_root();
+    let renamed = reply.user.as_deref().filter(|other| is_programs && other.eq_ignore_ascii_case(name));
+    let name = renamed.unwrap_or(name);
     let (home, maildrop) = (reply.home(), reply.maildrop());
     let mut account: Account = match user {
         Some(user) if ids.is_none_or(|(uid, _)| uid == user.uid) => {
