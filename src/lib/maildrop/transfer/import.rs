@@ -123,7 +123,7 @@ fn header_id(opened: &mut Opened, position: u32) -> Result<Option<Vec<u8>>> {
         let mut header = vec![0; usize::try_from(length.min(HEADER)).unwrap_or(0)];
         let count =
             read_at(file, &mut header, start).map_err(|error| Error::io("cannot read a header", error))?;
-        Ok(of_header(&header[..count]).map(|(id, _)| id))
+        Ok(of_header(&header[..count]).filter(|_| length <= HEADER).map(|(id, _)| id))
     };
     match opened {
         Opened::Missing => Ok(None),
@@ -219,7 +219,8 @@ impl Mail {
                     let length = usize::try_from(record.header_length.min(HEADER)).unwrap_or(0);
                     let mut header = vec![0; length];
                     let count = read_at(&file, &mut header, record.start()).map_err(cannot)?;
-                    if let Some((id, place)) = of_header(&header[..count]) {
+                    let found = of_header(&header[..count]).filter(|_| record.header_length <= HEADER);
+                    if let Some((id, place)) = found {
                         (wanted[at], without[at]) = (Some(id), place);
                     }
                 }

@@ -27,8 +27,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-/// Octets of a header in which ids and marks are looked for.
-const HEADER: u64 = 64 * 1024;
+/// Octets of a header in which ids and marks are looked for: more than any mail system lets a sender write, since the last `X-UIDL`
+/// counts, and a sender who could push ours out of sight would choose the id.
+const HEADER: u64 = 16 * 1024 * 1024;
 
 /// A maildrop that nobody else may use meanwhile: its session's lock is held.
 pub(crate) struct Site {

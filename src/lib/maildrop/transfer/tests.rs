@@ -71,6 +71,22 @@ const MBOX: &str = "From ann@example.org Sat Jan  3 01:05:34 2026\nSubject: one\
     From ann@example.org Sat Jan  3 01:05:35 2026\nSubject: twin\n\nx\n\n\
     From ann@example.org Sat Jan  3 01:05:36 2026\nSubject: twin\n\ny\n\nFrom here on\n\n";
 
+/// However long a sender's header is, the id that an export adds behind it is the one that an import takes.
+#[test]
+fn no_sender_chooses_an_id_by_a_long_header() {
+    let home = Home::new(Format::Auto);
+    let padding = format!("X-Pad: {}\n", "x".repeat(990)).repeat(80);
+    let mail = |text: &str| {
+        format!("From a@b Sat Jan  3 01:05:34 2026\nX-UIDL: dup\n{padding}Subject: {text}\n\n{text}\n\n")
+    };
+    fs::write(&home.site.path, mail("one") + &mail("two")).unwrap();
+    let ids = |home: &Home| home.seen().into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    let (before, (_, text)) = (ids(&home), home.export());
+    let other = Home::new(Format::Auto);
+    assert_eq!(other.import(&text).messages, 2);
+    assert_eq!(ids(&other), before);
+}
+
 /// mailusradm(8): what is exported and imported again is the same, unique ids and quoted lines too.
 #[test]
 fn an_export_that_is_imported_is_the_same_maildrop() {
