@@ -89,7 +89,7 @@ impl Plan {
 
     /// How often a row is measured: as often as is usual for it, unless that was said or it is to be quick.
     pub(crate) fn rounds(&self, usual: usize) -> usize {
-        self.rounds.unwrap_or(if self.full { usual } else { usual.min(3) })
+        self.rounds.unwrap_or(if self.full { usual } else { usual.min(2) })
     }
 }
 
@@ -154,7 +154,7 @@ pub(crate) fn millis(time: Duration) -> f64 {
 }
 
 /// Names of users whose maildrops rows make.
-pub(crate) fn common_users() -> Vec<String> {
+fn common_users() -> Vec<String> {
     let named = ["big", "ten", "mid", "huge", "two", "slow"].map(str::to_owned);
     named.into_iter().chain((0..POLLERS).map(|number| format!("p{number}"))).collect()
 }

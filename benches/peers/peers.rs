@@ -220,8 +220,8 @@ fn courier(ground: &Ground<'_>) -> Option<Peer> {
     installed("/usr/lib/courier/courier/courierpop3d")?;
     let name = "courier-maildir";
     let spool = ground.spool(name, false);
-    for user in super::common_users() {
-        let _ = std::os::unix::fs::symlink(spool.join(&user), format!("/run/home/{user}/Maildir"));
+    for home in fs::read_dir("/run/home").unwrap().flatten() {
+        std::os::unix::fs::symlink(spool.join(home.file_name()), home.path().join("Maildir")).unwrap();
     }
     let peer = ground.peer(name, Format::Maildir, 1106, spool);
     for place in ["/run/courier", "/run/courier/authdaemon"] {
