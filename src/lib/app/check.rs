@@ -83,12 +83,8 @@ pub(crate) struct Probes<'a> {
 }
 
 impl<'a> Probes<'a> {
-    /// Those of this machine; the sandbox is asked by its own module.
-    pub(crate) fn system(
-        config_file: Option<&'a Path>,
-        landlock: fn() -> bool,
-        seccomp: fn() -> bool,
-    ) -> Self {
+    /// Those of this machine.
+    pub(crate) fn system(config_file: Option<&'a Path>) -> Self {
         let account = |name: &str| matches!(sys::account::user(name), Ok(Some(_)));
         let passwd = PathBuf::from("/etc/passwd");
         Self {
@@ -96,8 +92,8 @@ impl<'a> Probes<'a> {
             root: sys::privileges::is_root(),
             account,
             owner: crate::secrets::owner,
-            landlock,
-            seccomp,
+            landlock: || !sys::sandbox::available().landlock,
+            seccomp: || !sys::sandbox::available().seccomp,
             syslog: None,
             passwd,
         }

@@ -12,7 +12,7 @@ use crate::process::handover::PREDECESSOR;
 use crate::process::inetd;
 use crate::process::standalone::{self, Plan};
 use crate::sys::descriptors::{self, Passed, StandardInput};
-use crate::sys::{sandbox, socket};
+use crate::sys::socket;
 use std::io::{IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -176,11 +176,7 @@ fn check_installation(options: &Options) -> u8 {
     let findings = match Config::load(options.config.as_deref()) {
         Ok(mut config) => {
             cli::apply(options, &mut config);
-            let probes = Probes::system(
-                options.config.as_deref(),
-                || !sandbox::available().landlock,
-                || !sandbox::available().seccomp,
-            );
+            let probes = Probes::system(options.config.as_deref());
             check::check(&config, &probes)
         }
         Err(error) => vec![check::unreadable(error)],

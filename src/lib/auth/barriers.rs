@@ -1,7 +1,7 @@
 //! What refuses a user whose proof is right, as far as it can be told before a login: the end of the account, networks, hours, locks by
 //! wrong passwords, in the order in which a login finds them (`lockout.rs`). For the programs of the administrator.
 
-use super::{Reason, lockout, policy, unix};
+use super::{Reason, lockout, policy};
 use crate::config::{Config, Hours, Networks};
 use crate::error::Result;
 use crate::secrets::Limits;
@@ -39,7 +39,7 @@ pub(crate) struct Visit<'a> {
     pub(crate) is_certain: bool,
 }
 
-/// The first thing that refuses this login though its proof is right. The account's end is [`ended`]'s.
+/// The first thing that refuses this login though its proof is right. The account's end is [`lockout::ended`]'s.
 ///
 /// # Errors
 /// `state.db` cannot be read.
@@ -76,12 +76,4 @@ pub(crate) fn barriers_elsewhere(config: &Config, visit: &Visit<'_>) -> Result<V
         barriers.extend(locks.ranges.into_iter().map(locked));
     }
     Ok(barriers)
-}
-
-/// Why the system's account of this name has ended, if so, under enhanced security. It takes root's rights.
-///
-/// # Errors
-/// The databases of the system cannot be asked.
-pub(crate) fn ended(config: &Config, user: &str) -> Result<Option<Reason>> {
-    if config.auth.is_enhanced() { unix::ended(user, &config.auth) } else { Ok(None) }
 }

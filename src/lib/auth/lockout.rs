@@ -58,12 +58,18 @@ fn within_limits(config: &Config, from: Option<IpAddr>, verdict: Verdict) -> Ver
 }
 
 fn objection(config: &Config, from: Option<IpAddr>, account: &Account) -> Result<Option<Reason>> {
-    if config.auth.is_enhanced()
-        && let Some(reason) = unix::ended(&account.name, &config.auth)?
-    {
-        return Ok(Some(reason));
+    match ended(config, &account.name)? {
+        Some(reason) => Ok(Some(reason)),
+        None => Ok(policy::limited(&account.limits, wall_time, from)),
     }
-    Ok(policy::limited(&account.limits, wall_time, from))
+}
+
+/// Why the system's account of this name has ended, if so, under enhanced security. It takes root's rights.
+///
+/// # Errors
+/// The databases of the system cannot be asked.
+pub(crate) fn ended(config: &Config, user: &str) -> Result<Option<Reason>> {
+    if config.auth.is_enhanced() { unix::ended(user, &config.auth) } else { Ok(None) }
 }
 
 /// The time that allowed hours are of.

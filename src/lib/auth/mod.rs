@@ -20,9 +20,9 @@ mod unix;
 mod tests;
 
 pub(crate) use announce::{Announced, announced, challenge, seed};
-pub(crate) use barriers::{Barrier, Visit, barrier, barriers_elsewhere, ended};
+pub(crate) use barriers::{Barrier, Visit, barrier, barriers_elsewhere};
 pub(crate) use checkpassword::{ARGUMENT as REPLY, reply as checkpassword_reply, trusted as trusted_program};
-pub(crate) use lockout::{can_count, forgive, logins, settle};
+pub(crate) use lockout::{can_count, ended, forgive, logins, settle};
 use mailauth::Said;
 pub(crate) use mailauth::{apop_digest, enter as enter_as_owner, limits_of, rules, virtual_owner};
 pub(crate) use standing::{By, Means, Standing, standing};

@@ -2,7 +2,7 @@
 
 use super::Reason;
 use crate::config::{Lockout, WallTime};
-use crate::secrets::{Count, Limits, Logins, Tally, Written};
+use crate::secrets::{Count, Limits, Logins, Range, Tally, Written};
 use crate::sys::account::Shadow;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -109,6 +109,13 @@ pub(crate) struct Locks {
     pub(crate) ranges: Vec<(String, i64)>,
 }
 
+impl Locks {
+    /// Until when the lock of a range holds, if there is one.
+    pub(crate) fn on(&self, network: &str) -> Option<i64> {
+        self.ranges.iter().find(|(range, _)| range == network).map(|(_, until)| *until)
+    }
+}
+
 /// The locks that hold now.
 pub(crate) fn locks(rules: &Lockout, logins: &Logins, now: i64) -> Locks {
     let holds = |count: Count, allowed| {
@@ -136,11 +143,11 @@ pub(super) fn lock_on(
     now: i64,
 ) -> Option<(Option<String>, i64)> {
     let locks = locks(rules, logins, now);
-    let here = |name: &str| network == Some(name);
-    if let Some((range, until)) = locks.ranges.into_iter().find(|(range, _)| here(range)) {
-        return Some((Some(range), until));
+    if let Some((range, until)) = network.and_then(|range| Some((range, locks.on(range)?))) {
+        return Some((Some(range.to_owned()), until));
     }
-    let good = logins.ranges.iter().find(|range| here(&range.network)).and_then(|range| range.good);
+    let here = |range: &&Range| network == Some(range.network.as_str());
+    let good = logins.ranges.iter().find(here).and_then(|range| range.good);
     locks.user.filter(|_| !is_known(rules, good.map(|good| good.min(now)), now)).map(|until| (None, until))
 }
 

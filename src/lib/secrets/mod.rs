@@ -112,6 +112,12 @@ impl Places {
         self.database.with_file_name("state.db")
     }
 
+    /// Who owns the directory of the database; none where it is not there or cannot be seen.
+    pub(crate) fn directory_owner(&self) -> Option<u32> {
+        let directory = self.database.parent()?;
+        Some(std::fs::metadata(directory).ok()?.uid())
+    }
+
     /// Whether there is a database, or something in its place.
     ///
     /// # Errors

@@ -5,8 +5,6 @@ use crate::auth;
 use crate::config::{Config, Source, defaults};
 use crate::secrets::{self, Places, delegate};
 use crate::sys::privileges;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 /// Nothing where there is no database: then nobody needs one.
 pub(super) fn findings(config: &Config, probes: &Probes<'_>) -> Vec<Finding> {
@@ -75,9 +73,7 @@ pub(super) fn counters(config: &Config, probes: &Probes<'_>) -> Option<Finding> 
 
 /// Whether the database would be in a directory of our own.
 fn is_own(config: &Config) -> bool {
-    let places = Places::of(config);
-    let directory = places.database.parent().and_then(|directory| fs::metadata(directory).ok());
-    directory.is_some_and(|found| found.uid() == privileges::own().uid)
+    Places::of(config).directory_owner() == Some(privileges::own().uid)
 }
 
 fn without_owner() -> Finding {

@@ -85,7 +85,7 @@ mod tests {
     }
 
     fn probes() -> Probes<'static> {
-        Probes { root: true, ..Probes::system(None, || true, || true) }
+        Probes { root: true, ..Probes::system(None) }
     }
 
     #[test]

@@ -33,7 +33,6 @@ use crate::sys::process;
 use crate::sys::setuid::{self, Start};
 use crate::sys::{account, privileges};
 use serde_json::Value;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -137,9 +136,8 @@ fn become_owner(places: &Places) -> Outcome {
     if let Some(ids) = secrets::owner()? {
         return Ok(privileges::become_for_good(&ids)?);
     }
-    let directory = places.database.parent().and_then(|parent| std::fs::metadata(parent).ok());
-    match directory {
-        Some(found) if found.uid() != privileges::own().uid => Err(Failure::new(
+    match places.directory_owner() {
+        Some(owner) if owner != privileges::own().uid => Err(Failure::new(
             NO_PERMISSION,
             format!("only root and {} may use {}", secrets::OWNER, places.database.display()),
         )),

@@ -89,14 +89,13 @@ fn summary(logins: &Logins, locks: &Locks) -> Facts {
 fn ranges(logins: &Logins, locks: &Locks) -> Vec<(String, Facts)> {
     let zone = Zone::local();
     let range = |range: &Range| {
-        let until = locks.ranges.iter().find(|(network, _)| *network == range.network);
         let wrong = Some(range.count.last).filter(|last| *last > 0);
         let facts = vec![
             ("network", range.network.as_str().into()),
             ("last login", time(&zone, range.good)),
             ("last wrong password", time(&zone, wrong)),
             ("wrong passwords", range.count.failures.into()),
-            ("locked out until", time(&zone, until.map(|(_, until)| *until))),
+            ("locked out until", time(&zone, locks.on(&range.network))),
         ];
         (format!("from {}", range.network), facts)
     };

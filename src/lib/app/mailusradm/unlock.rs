@@ -12,10 +12,8 @@ use crate::config::{Config, Source};
 use crate::error::Error;
 use crate::secrets::{self, Logins, Places, Store, delegate};
 use crate::sys::clock::{self, Zone};
-use crate::sys::{account, privileges, sandbox};
+use crate::sys::{account, privileges};
 use crate::ui::{Column, Kind, Table};
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 const COLUMNS: &[Column] = &[
     Column::new("user", Kind::Text),
@@ -79,9 +77,7 @@ pub(super) fn run(options: &Unlock, config: &Config) -> Outcome {
 
 /// Root may, and who owns database and counters.
 fn may(config: &Config) -> Outcome {
-    let places = Places::of(config);
-    let directory = places.database.parent().and_then(|directory| fs::metadata(directory).ok());
-    if privileges::is_root() || directory.is_some_and(|found| found.uid() == privileges::own().uid) {
+    if privileges::is_root() || Places::of(config).directory_owner() == Some(privileges::own().uid) {
         return Ok(());
     }
     Err(Failure::new(NO_PERMISSION, format!("only root and {} may unlock users", secrets::OWNER)))
@@ -128,9 +124,7 @@ fn forgiven(logins: &Logins, locks: Locks) -> Vec<Found> {
         found.push(told(logins.failures, None, locks.user));
     }
     for range in logins.ranges.iter().filter(|range| range.count.failures > 0) {
-        let until = locks.ranges.iter().find(|(network, _)| *network == range.network);
-        let until = until.map(|(_, until)| *until);
-        found.push(told(range.count.failures, Some(range.network.clone()), until));
+        found.push(told(range.count.failures, Some(range.network.clone()), locks.on(&range.network)));
     }
     found
 }
@@ -154,7 +148,7 @@ fn unlock(config: &Config, user: &str) -> Result<bool, Failure> {
 
 /// What else refuses the user, which no lock is.
 fn rest(config: &Config, user: &str) -> Option<Found> {
-    let probes = Probes::system(named(), || !sandbox::available().landlock, || !sandbox::available().seccomp);
+    let probes = Probes::system(named());
     let login = Login { config, probes: &probes, user, from: From::Elsewhere, means: None };
     let finding = account_problem(&login)?;
     let what = finding.what.strip_prefix("account: ").unwrap_or(&finding.what).to_owned();

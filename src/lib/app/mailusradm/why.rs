@@ -11,7 +11,6 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::log::escape::Sentence;
 use crate::process::live;
-use crate::sys::sandbox;
 use crate::ui::{self, Column, Kind, Table};
 
 const COLUMNS: &[Column] = &[
@@ -38,7 +37,7 @@ pub(super) fn run(options: &Why, config: Result<Config, Error>) -> Outcome {
 }
 
 fn steps(options: &Why, config: &Config) -> Vec<Step> {
-    let probes = Probes::system(named(), || !sandbox::available().landlock, || !sandbox::available().seccomp);
+    let probes = Probes::system(named());
     walk(&Login {
         config,
         probes: &probes,
